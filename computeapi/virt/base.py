@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The seam to a hypervisor: what the compute service asks of it, and nothing more.
+
+Two implementations: `computeapi.virt.libvirt` (real guests) and `computeapi.virt.simulator` (in memory, for trying
+clients and for tests of the API). `load()` picks by the setting `[compute] hypervisor`. The same contract test
+(tests/contract/test_hypervisor.py) runs on both.
+
+Every method may be called again after a crash and must then find what it made before: `ensure_*` is find-or-create,
+`remove_*` of what is gone is no error. All things on the host are named by our own ids, so that nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from computeapi.states import PowerState
+
+
+class HypervisorError(Exception):
+    """The hypervisor refused or failed; the message names the cause in its own words."""
+
+
+class HypervisorGone(HypervisorError):
+    """No connection to the hypervisor (libvirtd is down or restarting); trying again later may work."""
+
+
+class DomainNotFound(HypervisorError):
+    """The hypervisor has no such guest."""
+
+
+class NoSpace(HypervisorError):
+    """The host's storage is full."""
+
+
+class AgentUnavailable(HypervisorError):
+    """The guest runs no agent, or its agent does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What this hypervisor can do; the API answers 4xx for the rest rather than fail on the way."""
+
+    live_snapshot: bool = False
+    live_migration: bool = False
+    guest_agent: bool = False
+    vnc: bool = False
+    spice: bool = False
+    serial: bool = False
+    hotplug: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostInfo:
+    """The host's size and kind, as os-hypervisors shows it. Memory in MiB, disk in GiB."""
+
+    hostname: str
+    hypervisor_type: str  # "QEMU" | "KVM" | "simulator"
+    hypervisor_version: int  # as Nova: 7002022 for 7.2.22
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+    cpu_info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """One disk of a guest, by the name of its volume in the host's pool."""
+
+    volume: str  # volume name made by ensure_disk / ensure_iso, e.g. "<server uuid>_disk"
+    target: str  # "vda", "vdb", "hda" …
+    bus: str = "virtio"  # "virtio" | "sata" | "scsi" | "ide"
+    device: str = "disk"  # "disk" | "cdrom"
+    format: str = "qcow2"  # "qcow2" | "raw"
+    boot_index: int | None = None  # 1 is first; None: not bootable
+    serial: str = ""
+    path: str = ""  # absolute path instead of a pool volume (volumes of the volume backend)
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NicSpec:
+    """One network interface of a guest."""
+
+    mac: str
+    network: str  # name of the host's network made by ensure_network
+    tap: str = ""  # device name on the host, at most 15 characters
+    model: str = "virtio"
+    filters: tuple[str, ...] = ()  # nwfilter names
+    mtu: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSpec:
+    """A guest as the hypervisor shall have it. Memory in MiB. `uuid` is the server's id."""
+
+    uuid: str
+    name: str  # OS-EXT-SRV-ATTR:instance_name, "instance-0000002a"
+    vcpus: int
+    memory_mb: int
+    disks: tuple[DiskSpec, ...]
+    nics: tuple[NicSpec, ...]
+    title: str = ""  # display name, for people reading virsh
+    metadata: dict[str, str] = field(default_factory=dict)  # owner, project, flavor name: for people
+    image_properties: dict[str, str] = field(default_factory=dict)  # hw_machine_type, hw_firmware_type, hw_disk_bus …
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpHost:
+    """A fixed address promised to a guest's interface."""
+
+    mac: str
+    address: str
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A network on the host: a bridge with DHCP and, where `forward` says so, a way out."""
+
+    name: str  # "net-<first 11 of the network's uuid>"
+    uuid: str
+    bridge: str  # at most 15 characters
+    cidr: str  # "10.0.0.0/24"; the host's own address is `gateway`
+    gateway: str
+    dhcp: bool = True
+    forward: str = "nat"  # "nat" | "open" | "none"
+    domain: str = ""
+    dns: tuple[str, ...] = ()
+    mtu: int | None = None
+    hosts: tuple[DhcpHost, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The hypervisor's word that a guest's power state changed on its own or by our hand."""
+
+    uuid: str
+    state: PowerState
+    rebooted: bool = False  # the guest was reset: what a reboot that was asked for comes to (one may raise several)
+
+
+class Hypervisor(ABC):
+    """One host's hypervisor. Thread-safe: the compute service calls it from its worker threads.
+
+    Raises HypervisorError or a subclass, never a library's own error.
+    """
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this hypervisor can do."""
+
+    @abstractmethod
+    def host_info(self) -> HostInfo:
+        """The host's size and kind, read now."""
+
+    # --- storage: volumes in the host's own pool, named by us ---
+
+    @abstractmethod
+    def ensure_base(self, name: str, image_format: str, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
+        """Keep an image's bytes (`size` of them) as the read-only base volume `name`.
+
+        `chunks` is called only when the host has no complete copy yet; a copy cut short is never taken for whole.
+        """
+
+    @abstractmethod
+    def ensure_disk(self, name: str, size_gb: int, base: str | None) -> None:
+        """A qcow2 volume `name` of `size_gb` GiB (0: as large as its base), on top of `base` or blank.
+
+        Raises HypervisorError when the base's virtual size is larger than `size_gb`. An existing volume is kept.
+        """
+
+    @abstractmethod
+    def ensure_iso(self, name: str, content: bytes) -> None:
+        """A raw volume `name` holding exactly `content` (a config drive); replaced where it differs."""
+
+    @abstractmethod
+    def remove_volumes(self, prefix: str) -> None:
+        """Delete every volume whose name begins with `prefix` ("<server uuid>_")."""
+
+    @abstractmethod
+    def list_volumes(self) -> list[str]:
+        """The names of all volumes in the pool, for reconcile."""
+
+    @abstractmethod
+    def virtual_size(self, name: str) -> int:
+        """The volume's size in bytes as the guest sees it."""
+
+    # --- networks ---
+
+    @abstractmethod
+    def ensure_network(self, spec: NetworkSpec) -> None:
+        """The network exists, runs, and starts with the host. Existing DHCP hosts are kept, missing ones added."""
+
+    @abstractmethod
+    def remove_network(self, name: str) -> None:
+        """The network and its bridge are gone."""
+
+    @abstractmethod
+    def ensure_dhcp_host(self, network: str, host: DhcpHost) -> None:
+        """That interface gets that address by DHCP from now on."""
+
+    @abstractmethod
+    def remove_dhcp_host(self, network: str, mac: str) -> None:
+        """That interface gets no address any more."""
+
+    # --- guests ---
+
+    @abstractmethod
+    def define(self, spec: DomainSpec) -> None:
+        """The guest is known to the host as `spec` says; a running one changes at its next start."""
+
+    @abstractmethod
+    def undefine(self, uuid: str) -> None:
+        """The guest is stopped and unknown to the host, with its saved state and console log. Disks stay."""
+
+    @abstractmethod
+    def start(self, uuid: str) -> None:
+        """The guest runs (from its saved state where there is one). Running already: no change."""
+
+    @abstractmethod
+    def shutdown(self, uuid: str) -> None:
+        """Ask the guest to power off (ACPI); returns at once."""
+
+    @abstractmethod
+    def power_off(self, uuid: str) -> None:
+        """Pull the plug. Off already: no change."""
+
+    @abstractmethod
+    def reboot(self, uuid: str) -> None:
+        """Ask the guest to reboot (agent or ACPI); returns at once."""
+
+    @abstractmethod
+    def pause(self, uuid: str) -> None:
+        """The guest's CPUs stop; its memory stays."""
+
+    @abstractmethod
+    def unpause(self, uuid: str) -> None:
+        """The guest's CPUs go on."""
+
+    @abstractmethod
+    def suspend(self, uuid: str) -> None:
+        """The guest's memory is saved to disk and the guest is off; `start` goes on from there."""
+
+    @abstractmethod
+    def state(self, uuid: str) -> PowerState:
+        """SUSPENDED where a saved state waits. Raises DomainNotFound."""
+
+    @abstractmethod
+    def list_guests(self) -> dict[str, PowerState]:
+        """All guests of ours on this host, by server id."""
+
+    @abstractmethod
+    def console_output(self, uuid: str, lines: int | None) -> str:
+        """The last `lines` lines (None: all that is kept, at most 100 KiB) of the guest's serial console."""
+
+    @abstractmethod
+    def set_password(self, uuid: str, user: str, password: str) -> None:
+        """Set a user's password through the guest's agent. Raises AgentUnavailable."""
+
+    @abstractmethod
+    def diagnostics(self, uuid: str) -> dict[str, Any]:
+        """The hypervisor's own figures of a running guest, with the keys of Nova's 2.1 answer for libvirt."""
+
+    # --- life of the connection ---
+
+    @abstractmethod
+    def watch(self, notify: Callable[[Event], None]) -> None:
+        """Call `notify` (from a thread of the driver) on each change of a guest's power state."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the host; guests go on running."""
+
+
+def console_tail(text: str, lines: int | None) -> str:
+    """The last `lines` lines of a console log; 0 or None is all of it (os-getConsoleOutput's `length`)."""
+    if not lines or lines < 0:
+        return text
+    kept: Sequence[str] = text.splitlines(keepends=True)[-lines:]
+    return "".join(kept)

@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hypervisor without guests: for trying clients, for tests of the API, and for load tests with many hosts.
+
+What a real host would know is kept in one SQLite file below the state directory (or in memory only), so a compute
+service that was killed finds its "guests" as they would be, and two processes see the same host. An asked-for
+shutdown goes on while no service runs, as it would on a real host. `<state_dir>/simulator/options.json`, where it
+exists, sets what the constructor's arguments of the same names do, for services started by another process.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from computeapi.states import PowerState
+from computeapi.virt import images
+from computeapi.virt.base import (
+    AgentUnavailable,
+    Capabilities,
+    DhcpHost,
+    DomainNotFound,
+    DomainSpec,
+    Event,
+    HostInfo,
+    Hypervisor,
+    HypervisorError,
+    HypervisorGone,
+    NetworkSpec,
+    NoSpace,
+    console_tail,
+)
+from computeapi.virt.simulator_store import CLOCK, Guest, Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+CONSOLE_BYTES = 100 * 1024
+#: Methods whose delay is how long the guest takes after the call has returned.
+LATER = frozenset({"shutdown", "reboot"})
+_TRUE = frozenset({"true", "yes", "1", "on"})
+
+
+def simulated(
+    method: Callable[Concatenate[SimulatedHypervisor, P], R],
+) -> Callable[Concatenate[SimulatedHypervisor, P], R]:
+    """Around each method of the interface: the connection, the delay and the failures that were set for it."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    def call(self: SimulatedHypervisor, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        self.calls[name] += 1
+        if self.gone:
+            raise HypervisorGone(f"the simulated hypervisor of {self.host} does not answer")
+        if name not in LATER and (delay := self.delays.get(name, 0.0)):
+            time.sleep(delay)
+        self._raise_failure(name, after=False)
+        result = method(self, *args, **kwargs)
+        self._raise_failure(name, after=True)
+        return result
+
+    return call
+
+
+class SimulatedHypervisor(Hypervisor):
+    """One simulated host.
+
+    `delays` are seconds by method name. `vcpus`, `memory_mb` (MiB) and `disk_gb` (GiB) are the host's size; base
+    images and config drives that exceed `disk_gb` raise NoSpace. `gone = True` is a hypervisor that does not answer.
+    `calls` counts the calls by method name.
+    """
+
+    def __init__(
+        self,
+        host: str = "simulator",
+        *,
+        state_dir: Path | None = None,
+        vcpus: int = 64,
+        memory_mb: int = 262144,
+        disk_gb: int = 4096,
+        delays: Mapping[str, float] | None = None,
+        capabilities: Capabilities | None = None,
+    ) -> None:
+        self.host = host
+        self.vcpus, self.memory_mb, self.disk_gb = vcpus, memory_mb, disk_gb
+        self.delays = dict(delays or {})
+        self.gone = False
+        self.calls: Counter[str] = Counter()
+        self._capabilities = capabilities or Capabilities(guest_agent=True)
+        self._failures: list[tuple[str, BaseException, list[int], bool]] = []
+        self._watchers: list[Callable[[Event], None]] = []
+        self._closed = False
+        if state_dir is not None:
+            self._read_options(state_dir)
+        self._store = Store(state_dir, host)
+
+    def _read_options(self, state_dir: Path) -> None:
+        try:
+            options = json.loads((state_dir / "simulator" / "options.json").read_bytes())
+        except FileNotFoundError:
+            return
+        self.delays |= options.get("delays", {})
+        for name in ("vcpus", "memory_mb", "disk_gb"):
+            setattr(self, name, int(options.get(name, getattr(self, name))))
+
+    # --- what a test sets ---
+
+    def fail(self, method: str, error: BaseException, times: int = 1, *, after: bool = False) -> None:
+        """The next `times` calls of `method` raise `error`: before they do anything, or `after` they have done it."""
+        self._failures.append((method, error, [times], after))
+
+    def ignore_acpi(self, uuid: str, ignore: bool = True) -> None:
+        """The guest does not hear shutdown and reboot (until told otherwise)."""
+        with self._store.open() as data:
+            data.change(self._guest(data, uuid), ignore_acpi=ignore)
+
+    def kill_guest(self, uuid: str) -> None:
+        """The guest dies on its own, as when its process is killed."""
+        self._turn(uuid, PowerState.SHUTDOWN)
+
+    def _raise_failure(self, method: str, *, after: bool) -> None:
+        for failure in tuple(self._failures):
+            name, error, left, is_after = failure
+            if name == method and is_after == after and left[0] > 0:
+                left[0] -= 1
+                raise error
+
+    # --- the host ---
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    @simulated
+    def host_info(self) -> HostInfo:
+        info = {"arch": "x86_64", "model": "simulated", "vendor": "computeapi", "features": [], "topology": {}}
+        return HostInfo(self.host, "simulator", 1000000, self.vcpus, self.memory_mb, self.disk_gb, info)
+
+    # --- storage ---
+
+    @simulated
+    def ensure_base(self, name: str, image_format: str, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
+        images.check_name(name)
+        with self._store.open() as data:
+            if data.volume(name):
+                return
+        head, stream = images.split_head(chunks())
+        info = images.check_image(name, image_format, size, head)
+        received = sum(len(chunk) for chunk in stream)
+        if received != size:
+            raise HypervisorError(f"image {name}: got {received} bytes of {size}")
+        self._keep(name, size, info.virtual_size)
+
+    @simulated
+    def ensure_disk(self, name: str, size_gb: int, base: str | None) -> None:
+        images.check_name(name)
+        with self._store.open() as data:
+            found = data.volume(base) if base else None
+            if base and not found:
+                raise HypervisorError(f"disk {name}: there is no volume {base}")
+            if not data.volume(name):
+                virtual = images.disk_bytes(name, size_gb, found[1] if found else None)
+                data.put_volume(name, 0, virtual)
+
+    @simulated
+    def ensure_iso(self, name: str, content: bytes) -> None:
+        self._keep(images.check_name(name), len(content), len(content))
+
+    def _keep(self, name: str, size: int, virtual_size: int) -> None:
+        with self._store.open() as data:
+            old = data.volume(name)
+            if data.stored_bytes() - (old[0] if old else 0) + size > self.disk_gb * images.GIB:
+                raise NoSpace(f"volume {name}: no space left on {self.host}")
+            data.put_volume(name, size, virtual_size)
+
+    @simulated
+    def remove_volumes(self, prefix: str) -> None:
+        images.check_name(prefix)
+        with self._store.open() as data:
+            data.remove_volumes(prefix)
+
+    @simulated
+    def list_volumes(self) -> list[str]:
+        with self._store.open() as data:
+            return data.volume_names()
+
+    @simulated
+    def virtual_size(self, name: str) -> int:
+        with self._store.open() as data:
+            found = data.volume(name)
+        if not found:
+            raise HypervisorError(f"there is no volume {name}")
+        return found[1]
+
+    # --- networks ---
+
+    @simulated
+    def ensure_network(self, spec: NetworkSpec) -> None:
+        with self._store.open() as data:
+            data.put_network(spec.name)
+            for host in spec.hosts:
+                data.put_dhcp(spec.name, host)
+
+    @simulated
+    def remove_network(self, name: str) -> None:
+        with self._store.open() as data:
+            data.remove_network(name)
+
+    @simulated
+    def ensure_dhcp_host(self, network: str, host: DhcpHost) -> None:
+        with self._store.open() as data:
+            if not data.has_network(network):
+                raise HypervisorError(f"there is no network {network}")
+            data.put_dhcp(network, host)
+
+    @simulated
+    def remove_dhcp_host(self, network: str, mac: str) -> None:
+        with self._store.open() as data:
+            data.remove_dhcp(network, mac)
+
+    def dhcp_hosts(self, network: str) -> dict[str, DhcpHost]:
+        """The promised addresses of a network, by MAC address (for tests)."""
+        with self._store.open() as data:
+            return data.dhcp(network)
+
+    # --- guests ---
+
+    @simulated
+    def define(self, spec: DomainSpec) -> None:
+        with self._store.open() as data:
+            other = data.guest_named(spec.name)
+            if other is not None and other != spec.uuid:
+                raise HypervisorError(f"guest {spec.uuid}: the name {spec.name} is {other}'s")
+            data.put_guest(spec)
+
+    @simulated
+    def undefine(self, uuid: str) -> None:
+        with self._store.open() as data:
+            guest = data.guest(uuid)
+            data.remove_guest(uuid)
+        if guest and guest.state in (PowerState.RUNNING, PowerState.PAUSED):
+            self._notify(Event(uuid, PowerState.SHUTDOWN))
+
+    @simulated
+    def start(self, uuid: str) -> None:
+        with self._store.open() as data:
+            guest = self._guest(data, uuid)
+            if guest.state == PowerState.RUNNING:
+                return
+            if guest.state not in (PowerState.PAUSED, PowerState.SUSPENDED):
+                self._check_parts(data, guest.spec)
+                data.append_console(uuid, boot_text(guest.spec, data), CONSOLE_BYTES)
+            data.change(guest, state=PowerState.RUNNING, due=None)
+        self._notify(Event(uuid, PowerState.RUNNING))
+
+    @simulated
+    def shutdown(self, uuid: str) -> None:
+        self._ask(uuid, "off", self.delays.get("shutdown", 0.0))
+
+    @simulated
+    def reboot(self, uuid: str) -> None:
+        self._ask(uuid, "boot", self.delays.get("reboot", 0.0))
+
+    @simulated
+    def power_off(self, uuid: str) -> None:
+        self._turn(uuid, PowerState.SHUTDOWN)
+
+    @simulated
+    def pause(self, uuid: str) -> None:
+        self._turn(uuid, PowerState.PAUSED, frm=PowerState.RUNNING)
+
+    @simulated
+    def unpause(self, uuid: str) -> None:
+        self._turn(uuid, PowerState.RUNNING, frm=PowerState.PAUSED)
+
+    @simulated
+    def suspend(self, uuid: str) -> None:
+        self._turn(uuid, PowerState.SUSPENDED, frm=PowerState.RUNNING)
+
+    @simulated
+    def state(self, uuid: str) -> PowerState:
+        with self._store.open() as data:
+            return self._guest(data, uuid).state
+
+    @simulated
+    def list_guests(self) -> dict[str, PowerState]:
+        with self._store.open() as data:
+            return data.states()
+
+    @simulated
+    def console_output(self, uuid: str, lines: int | None) -> str:
+        with self._store.open() as data:
+            self._guest(data, uuid)
+            return console_tail(data.console(uuid), lines)
+
+    @simulated
+    def set_password(self, uuid: str, user: str, password: str) -> None:
+        with self._store.open() as data:
+            guest = self._guest(data, uuid)
+        if guest.spec.image_properties.get("hw_qemu_guest_agent", "").lower() not in _TRUE:
+            raise AgentUnavailable(f"guest {uuid}: has no agent")
+        if guest.state != PowerState.RUNNING:
+            raise AgentUnavailable(f"guest {uuid}: is not running")
+
+    @simulated
+    def diagnostics(self, uuid: str) -> dict[str, Any]:
+        with self._store.open() as data:
+            guest = self._guest(data, uuid)
+        if guest.state not in (PowerState.RUNNING, PowerState.PAUSED):
+            raise HypervisorError(f"guest {uuid}: is not running")
+        return figures(guest.spec)
+
+    # --- life of the connection ---
+
+    @simulated
+    def watch(self, notify: Callable[[Event], None]) -> None:
+        self._watchers.append(notify)
+        with self._store.open() as data:
+            waiting = data.waiting()
+        for uuid, due in waiting:
+            CLOCK.at(due, functools.partial(self._fire, uuid))
+
+    def close(self) -> None:
+        self.gone = self._closed = True
+        self._watchers.clear()
+        self._store.close()
+
+    # --- inside ---
+
+    def _guest(self, data: Store, uuid: str) -> Guest:
+        guest = data.guest(uuid)
+        if guest is None:
+            raise DomainNotFound(f"{self.host} has no guest {uuid}")
+        return guest
+
+    def _check_parts(self, data: Store, spec: DomainSpec) -> None:
+        for disk in spec.disks:
+            if not disk.path and not data.volume(disk.volume):
+                raise HypervisorError(f"guest {spec.uuid}: there is no volume {disk.volume}")
+        for nic in spec.nics:
+            if not data.has_network(nic.network):
+                raise HypervisorError(f"guest {spec.uuid}: there is no network {nic.network}")
+
+    def _turn(self, uuid: str, to: PowerState, frm: PowerState | None = None) -> None:
+        """Bring a guest to a state at once; with `frm`, only from there."""
+        with self._store.open() as data:
+            guest = self._guest(data, uuid)
+            if guest.state == to:
+                return
+            if frm is not None and guest.state != frm:
+                raise HypervisorError(f"guest {uuid}: is {guest.state.name}, not {frm.name}")
+            data.change(guest, state=to, due=None)
+        self._notify(Event(uuid, to))
+
+    def _ask(self, uuid: str, what: str, delay: float) -> None:
+        with self._store.open() as data:
+            guest = self._guest(data, uuid)
+            if guest.state != PowerState.RUNNING:
+                if what == "off" and guest.state in (PowerState.SHUTDOWN, PowerState.SUSPENDED):
+                    return
+                raise HypervisorError(f"guest {uuid}: is {guest.state.name}, not RUNNING")
+            if guest.ignore_acpi:
+                return
+            due = time.time() + delay
+            text = boot_text(guest.spec, data) if what == "boot" else ""
+            data.change(guest, due=due, text=text)
+        CLOCK.at(due, functools.partial(self._fire, uuid))
+
+    def _fire(self, uuid: str) -> None:
+        """An asked-for shutdown or reboot is due."""
+        if self._closed:
+            return
+        with self._store.open() as data:
+            guest = data.guest(uuid)
+        if guest is not None and guest.due is None:
+            self._notify(Event(uuid, guest.state, rebooted=guest.state == PowerState.RUNNING))
+
+    def _notify(self, event: Event) -> None:
+        for notify in tuple(self._watchers):
+            CLOCK.at(0.0, functools.partial(notify, event))
+
+
+def boot_text(spec: DomainSpec, data: Store) -> str:
+    """What a guest writes on its serial console while it boots: the same text for the same guest."""
+    title = "".join(char if char.isprintable() else "?" for char in spec.title or spec.name)
+    lines = [
+        "[    0.000000] Linux version 6.1.0-simulated (computeapi simulator)",
+        "[    0.000000] Command line: console=ttyS0",
+        f"[    0.210000] smpboot: Allowing {spec.vcpus} CPUs, 0 hotplug CPUs",
+        f"[    0.350000] Memory: {spec.memory_mb * 1024}K available",
+    ]
+    hostname = title
+    for number, nic in enumerate(spec.nics):
+        lines.append(f"[    1.0{number:05d}] virtio_net eth{number}: {nic.mac}")
+        promised = data.promised(nic.network, nic.mac)
+        if promised:
+            hostname = promised.hostname if number == 0 else hostname
+            lines.append(f"GUEST-DHCP eth{number} {promised.address}")
+    if any(disk.device == "cdrom" or disk.volume.endswith("_config") for disk in spec.disks):
+        lines.append("GUEST-CONFIGDRIVE ec2 openstack")
+    lines.append(f"GUEST-READY {hostname} name={title} up=1.62 mem={spec.memory_mb * 1024}")
+    return "".join(line + "\r\n" for line in [*lines, "", f"{hostname} login: "])
+
+
+def figures(spec: DomainSpec) -> dict[str, Any]:
+    """Made-up figures, the same for the same guest, with the keys that Nova's libvirt driver has."""
+    memory = spec.memory_mb * 1024
+    answer: dict[str, Any] = {f"cpu{number}_time": 17300000000 for number in range(spec.vcpus)}
+    for disk in spec.disks:
+        values = {"read": 262144, "read_req": 112, "write": 5778432, "write_req": 488, "errors": -1}
+        answer |= {f"{disk.target}_{key}": value for key, value in values.items()}
+    for number, nic in enumerate(spec.nics):
+        counts = {"rx": 2070139, "rx_packets": 26701, "tx": 140208, "tx_packets": 662}
+        silent = dict.fromkeys(("rx_errors", "rx_drop", "tx_errors", "tx_drop"), 0)
+        answer |= {f"{nic.tap or f'vnet{number}'}_{key}": value for key, value in (counts | silent).items()}
+    answer |= {"memory": memory, "memory-actual": memory, "memory-available": memory, "memory-rss": memory // 2}
+    return answer
