@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only assembly: settings in, a WSGI application out.
+
+What a request passes, in this order:
+    Entry.process_request    request id; which service; /{project_id}/ taken out of the path; microversion
+    routing                  ROUTES; no row: `_Nowhere` (401 without a token, then 404)
+    endpoint.serve           token, window, schema, load, rule, handler (see there)
+    _on_error / …            an exception becomes the service's fault body
+    Entry.process_response   version, request id and Vary headers, the access log's line
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import falcon
+import orjson
+
+from computeapi import endpoint as rows
+from computeapi import errors, routes, versions
+from computeapi.backends import identity, image
+from computeapi.db.engine import Database
+from computeapi.endpoint import Endpoint
+from computeapi.policy import Policy
+from computeapi.services import Services
+from computeapi.settings import Settings
+
+LOG = logging.getLogger("computeapi.api")
+
+_JSON = "application/json"
+_PROJECT_ID = re.compile(r"[0-9a-f-]+")  # Nova's [api] project_id_regex
+_VARY = "OpenStack-API-Version, X-OpenStack-Nova-API-Version"
+
+
+def create_app(settings: Settings, **given: Any) -> falcon.App[Any, Any]:
+    """The application. `given` replaces single services (tests): db=, authenticator=, images=, policy=."""
+    services = make_services(settings, **given)
+    app: falcon.App[Any, Any] = falcon.App(media_type=_JSON, middleware=[Entry(settings)])
+    app.req_options.strip_url_path_trailing_slash = False
+    app.add_error_handler(Exception, _on_crash)
+    app.add_error_handler(falcon.HTTPError, _on_http_error)
+    app.add_error_handler(errors.Error, _on_error)
+    for service, table in routes.ROUTES.items():
+        for path, methods in table.items():
+            app.add_route(routes.PREFIX[service] + path, Resource(services, service, methods))
+    app.add_sink(_Nowhere(services), "/")
+    return app
+
+
+def make_services(settings: Settings, **given: Any) -> Services:
+    """What handlers work with, embedded or external by the settings."""
+    db = given.get("db") or Database(settings.database_url, settings.sqlite_synchronous)
+    return Services(
+        settings=settings,
+        db=db,
+        policy=given.get("policy") or Policy(routes.list_rules(), settings.policy_file),
+        authenticator=given.get("authenticator") or identity.load(settings, db),
+        images=given.get("images") or image.load(settings, db),
+    )
+
+
+class Resource:
+    """What Falcon calls for one URL: on_get and so on, by its rows."""
+
+    def __init__(self, services: Services, service: str, methods: Mapping[str, Endpoint]) -> None:
+        self._run: dict[str, Any] = {}
+        for method, row in methods.items():
+            setattr(self, f"on_{method.lower()}", partial(_respond, services, service, row))
+        missing = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"} - set(methods)
+        if "GET" in methods and "HEAD" in missing:
+            missing.discard("HEAD")
+            self.on_head = partial(_respond, services, service, methods["GET"])
+        for method in missing:
+            setattr(self, f"on_{method.lower()}", partial(_no_method, services, service, sorted(methods)))
+
+
+def _respond(
+    services: Services, service: str, row: Endpoint, req: falcon.Request, resp: falcon.Response, **params: str
+) -> None:
+    req.context.params = params
+    rows.serve(services, service, row, req, resp)
+
+
+def _no_method(
+    services: Services, service: str, allowed: list[str], req: falcon.Request, resp: falcon.Response, **_params: str
+) -> None:
+    """Nova answers a method it has no route for like an unknown URL; Keystone, Glance and Neutron answer 405."""
+    rows.authenticate(services, service, None, req)
+    if service == "compute":
+        raise errors.NotFound
+    raise errors.MethodNotAllowed(headers={"Allow": ", ".join(allowed)})
+
+
+class _Nowhere:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def __call__(self, req: falcon.Request, resp: falcon.Response, **params: str) -> None:
+        rows.authenticate(self._services, req.context.service, None, req)
+        raise errors.NotFound
+
+
+class Entry:
+    """The first and the last to see a request."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Give the request its id, its service, its version and its path without the project."""
+        state = req.context
+        state.started = time.perf_counter()
+        state.request_id = f"req-{uuid.uuid4()}"
+        state.legacy, state.url_project, state.version = False, None, versions.MIN
+        state.user_id = state.project_id = None
+        path = req.path
+        state.service = service = _service(path)
+        if service == "compute" and path.startswith(("/v2.1", "/v2")):
+            _version, _, rest = path[1:].partition("/")
+            state.legacy = _version == "v2"
+            first, slash, tail = rest.partition("/")
+            if _PROJECT_ID.fullmatch(first):
+                state.url_project = first
+                rest = tail if slash else ""
+            if rest or state.url_project is not None:
+                req.path = f"/v2.1/{rest}"
+            if not state.legacy:
+                state.version = versions.negotiate(
+                    req.get_header("OpenStack-API-Version"), req.get_header("X-OpenStack-Nova-API-Version")
+                )
+        resp.content_type = _JSON
+
+    def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: Any, _ok: bool) -> None:
+        """Put the headers on that every answer has, and log the line."""
+        state = req.context
+        set_header = resp.set_header
+        set_header("X-OpenStack-Request-Id", state.request_id)
+        if state.service == "compute":
+            set_header("X-Compute-Request-Id", state.request_id)
+            if not state.legacy:
+                text = str(state.version)
+                set_header("OpenStack-API-Version", f"compute {text}")
+                set_header("X-OpenStack-Nova-API-Version", text)
+                set_header("Vary", _VARY)
+        elif state.service == "identity":
+            set_header("Vary", "X-Auth-Token")
+        if LOG.isEnabledFor(logging.INFO):
+            LOG.info(
+                '"%s %s" %s %.1f ms',
+                req.method,
+                req.path,
+                resp.status,
+                (time.perf_counter() - state.started) * 1000,
+                extra={"request_id": state.request_id, "project_id": state.project_id, "user_id": state.user_id},
+            )
+
+
+def _service(path: str) -> str:
+    for service in ("identity", "image", "network", "volume"):
+        if path.startswith("/" + service):
+            return service
+    return "compute"
+
+
+def _on_error(req: falcon.Request, resp: falcon.Response, error: errors.Error, _params: Any) -> None:
+    status, name = errors.fault(error)
+    for header, value in error.headers.items():
+        resp.set_header(header, value)
+    if status == 401:
+        uri = f"{req.prefix}/identity/v3"
+        resp.set_header("WWW-Authenticate", f'Keystone uri="{uri}"')
+    _write_fault(req, resp, status, name, error.message)
+
+
+def _on_http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: Any) -> None:
+    status = falcon.http_status_to_code(error.status)
+    _write_fault(
+        req,
+        resp,
+        status,
+        dict(errors.STATUS.values()).get(status, "computeFault"),
+        error.description or error.title or "",
+    )
+
+
+def _on_crash(req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any) -> None:
+    LOG.exception("unforeseen error", exc_info=error, extra={"request_id": req.context.request_id})
+    status, name, message = errors.internal(req.context.request_id)
+    _write_fault(req, resp, status, name, message)
+
+
+def _write_fault(req: falcon.Request, resp: falcon.Response, status: int, name: str, message: str) -> None:
+    """Word a fault as the service's clients know it."""
+    service = req.context.service
+    title = errors.TITLES.get(status, "Error")
+    body: dict[str, Any]
+    if service == "identity":
+        body = {"error": {"code": status, "message": message, "title": title}}
+    elif service == "image":
+        body = {"message": message, "code": f"{status} {title}", "title": title}
+    elif service == "network":
+        body = {"NeutronError": {"type": _neutron_type(name), "message": message, "detail": ""}}
+    else:
+        body = {name: {"code": status, "message": message}}
+        if status in (413, 429):
+            body[name]["retryAfter"] = resp.get_header("Retry-After") or "0"
+    resp.status = status
+    resp.stream = None
+    resp.content_type = _JSON
+    resp.data = orjson.dumps(body)
+
+
+def _neutron_type(name: str) -> str:
+    return {"itemNotFound": "NotFound", "badRequest": "BadRequest", "conflictingRequest": "Conflict"}.get(name, name)

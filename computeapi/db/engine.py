@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database: connections with the right kind of transaction, and the wake-up that goes with a commit.
+
+SQLite: WAL; a write takes its lock at BEGIN (IMMEDIATE), since a deferred one that upgrades fails at once under
+other writers, and the driver's default loses updates. A read alone needs no BEGIN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import OperationalError
+
+from computeapi import errors
+
+
+class Database:
+    """One a process, made after fork. Use `read()`, `snapshot()` or `write()` as a context."""
+
+    def __init__(self, url: str, synchronous: str = "NORMAL", pool_size: int = 8) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        self.is_postgresql = url.startswith("postgresql")
+        self.engine = _sqlite(url, synchronous, pool_size) if self.is_sqlite else _server(url, pool_size)
+        if self.is_sqlite:
+            self._reader = self.engine.execution_options(sqlite_begin=None)
+            self._snapshot = self.engine.execution_options(sqlite_begin="DEFERRED")
+        else:
+            self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._snapshot = self.engine.execution_options(isolation_level="REPEATABLE READ")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """For one SELECT (or several that need no common view)."""
+        with self._reader.connect() as conn:
+            yield conn
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """For several SELECTs that must see the same moment."""
+        with self._snapshot.connect() as conn:
+            yield conn
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: committed at the end, rolled back on any exception."""
+        try:
+            with self.engine.begin() as conn:
+                yield conn
+        except OperationalError as error:
+            if self.is_sqlite and "locked" in str(error.orig):
+                raise errors.Unavailable("The database is busy; try again.", headers={"Retry-After": "1"}) from error
+            raise
+
+    def lock(self, conn: Connection, name: str) -> None:
+        """Serialize with all who lock `name` until this transaction ends. SQLite needs no more: its writers are alone."""
+        if self.is_postgresql:
+            conn.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+
+    def notify(self, conn: Connection, channel: str) -> None:
+        """Wake those who listen, when this transaction commits. SQLite's watchers see the commit itself."""
+        if self.is_postgresql:
+            conn.execute(text("SELECT pg_notify('computeapi', :channel)"), {"channel": channel})
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.engine.dispose()
+
+
+def _sqlite(url: str, synchronous: str, pool_size: int) -> Engine:
+    path = url.removeprefix("sqlite:///")
+    if path and ":memory:" not in path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": 30, "isolation_level": None, "check_same_thread": False},
+        pool_size=pool_size,
+        max_overflow=pool_size,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(dbapi: Any, _record: Any) -> None:
+        for pragma in (
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            "busy_timeout=30000",
+            "foreign_keys=ON",
+            "cache_size=-32768",
+        ):
+            dbapi.execute("PRAGMA " + pragma)
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        mode = conn.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+        if mode:
+            conn.exec_driver_sql("BEGIN " + mode)
+
+    return engine
+
+
+def _server(url: str, pool_size: int) -> Engine:
+    if url.startswith("postgresql://"):
+        url = "postgresql+psycopg://" + url.removeprefix("postgresql://")
+    return create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)

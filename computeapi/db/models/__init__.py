@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every table, a class each; a module a family."""
+
+from computeapi.db.models.base import Base
+from computeapi.db.models.hosts import Host
+from computeapi.db.models.identity import Assignment, Domain, Project, Revocation, Role, User
+from computeapi.db.models.images import Image, ImageMember, ImageTag
+from computeapi.db.models.journal import Action, ActionEvent
+from computeapi.db.models.networks import FixedIp, Network, Port, Subnet
+from computeapi.db.models.servers import Allocation, BlockDevice, Flavor, FlavorAccess, Keypair, Server
+
+__all__ = [
+    "Action",
+    "ActionEvent",
+    "Allocation",
+    "Assignment",
+    "Base",
+    "BlockDevice",
+    "Domain",
+    "FixedIp",
+    "Flavor",
+    "FlavorAccess",
+    "Host",
+    "Image",
+    "ImageMember",
+    "ImageTag",
+    "Keypair",
+    "Network",
+    "Port",
+    "Project",
+    "Revocation",
+    "Role",
+    "Server",
+    "Subnet",
+    "User",
+]

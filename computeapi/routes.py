@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ROUTES: the map of the API. Service → URL → method → row (`Endpoint`), and nothing is registered elsewhere.
+
+To find the code of a URL, find its line here (each service's lines are in its own `routes` module) and follow the
+handler's name. Documented path and clients' path are two lines with one handler. `/v2.1/{project_id}/…` and `/v2/…`
+are the same lines: `app.Entry` takes the project out of the path. `tools/routes` prints the table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from computeapi import policy
+from computeapi.api.compute.routes import COMPUTE
+from computeapi.api.compute.routes import RULES as COMPUTE_RULES
+from computeapi.endpoint import Endpoint
+
+Table = dict[str, dict[str, Endpoint]]
+
+PREFIX = {"compute": "", "identity": "/identity", "image": "/image", "network": "/network", "volume": "/volume"}
+
+ROUTES: dict[str, Table] = {
+    "compute": COMPUTE,
+}
+
+
+def list_rules() -> list[Any]:
+    """Every policy rule with its default, for oslo.policy and its tools."""
+    return [*policy.base_rules(), *COMPUTE_RULES]
+
+
+def get_enforcer() -> Any:
+    """An enforcer with our defaults and ./policy.json, for oslopolicy-policy-generator and oslopolicy-checker."""
+    return policy.make_enforcer(list_rules(), "policy.json")

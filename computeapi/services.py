@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What handlers are given to work with. Made once a process by `app.create_app`; nothing global."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from computeapi.backends.identity.base import Authenticator
+from computeapi.backends.image.base import ImageBackend
+from computeapi.db.engine import Database
+from computeapi.policy import Policy
+from computeapi.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The settings, the database, the policy, and the neighbours (embedded or external)."""
+
+    settings: Settings
+    db: Database
+    policy: Policy
+    authenticator: Authenticator
+    images: ImageBackend

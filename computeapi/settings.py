@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings: one table (the fields of Settings), read from computeapi.conf and the environment by oslo.config.
+
+Section and option names are those operators know from nova.conf where Nova has the like. Precedence: environment
+(COMPUTEAPI_* below, or oslo.config's OS_<SECTION>__<OPTION>), then the file, then the default. The commented sample
+etc/computeapi.conf.sample is made from this table.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from oslo_config import cfg
+
+
+def _option(default: Any, section: str, help_text: str, *, env: str = "", choices: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"section": section, "help": help_text, "env": env, "choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything an operator can set. Times are in seconds unless the name says otherwise."""
+
+    state_dir: str = _option(
+        "state",
+        "DEFAULT",
+        "Directory for the database, images, disks, console logs, keys and sockets.",
+        env="COMPUTEAPI_STATE_DIR",
+    )
+    listen: str = _option("127.0.0.1:8774", "DEFAULT", "Address and port of the API.", env="COMPUTEAPI_LISTEN")
+    public_url: str = _option(
+        "", "DEFAULT", "URL that clients reach the API by, without a path. Empty: what the request's Host header says."
+    )
+    host: str = _option("", "DEFAULT", "Name of this compute host. Empty: the machine's host name.")
+    debug: bool = _option(False, "DEFAULT", "Log more.")
+    workers: int = _option(0, "api", "API worker processes. 0: two a core.")
+    threads: int = _option(4, "api", "Threads a worker process.")
+    max_limit: int = _option(1000, "api", "The most items one page of a list has (Nova: [api] max_limit).")
+    query_timeout: int = _option(10, "api", "How long a request waits for an answer that only the host can give.")
+    connection: str = _option("", "database", "SQLAlchemy URL. Empty: SQLite in the state directory.")
+    sqlite_synchronous: str = _option(
+        "NORMAL",
+        "database",
+        "SQLite's synchronous mode. FULL survives a power cut without losing the last commits.",
+        choices=("NORMAL", "FULL"),
+    )
+    policy_file: str = _option("policy.json", "oslo_policy", "Policy overrides, relative to the working directory.")
+    hypervisor: str = _option("libvirt", "compute", "What runs the guests.", choices=("libvirt", "simulator"))
+    operation_threads: int = _option(4, "compute", "Operations a compute service runs at once.")
+    max_attempts: int = _option(5, "compute", "How often an operation is taken up again after its process died.")
+    heartbeat_interval: int = _option(5, "compute", "How often a compute service says that it lives.")
+    service_down_time: int = _option(60, "compute", "Silence after which a compute service counts as down.")
+    shutdown_timeout: int = _option(60, "compute", "How long os-stop waits for the guest before it pulls the plug.")
+    reboot_timeout: int = _option(60, "compute", "How long a soft reboot waits for the guest before it resets it.")
+    reclaim_instance_interval: int = _option(
+        0, "compute", "Keep deleted servers this long (SOFT_DELETED) before they go. 0: delete at once."
+    )
+    cpu_allocation_ratio: float = _option(16.0, "compute", "Virtual CPUs a physical one may carry.")
+    ram_allocation_ratio: float = _option(1.5, "compute", "Guest memory a byte of the host's may carry.")
+    disk_allocation_ratio: float = _option(1.0, "compute", "Guest disk a byte of the host's may carry.")
+    default_availability_zone: str = _option("nova", "compute", "Zone of hosts in no aggregate that names one.")
+    connection_uri: str = _option("qemu:///system", "libvirt", "libvirt's URI.")
+    virt_type: str = _option("auto", "libvirt", "auto: KVM where it works.", choices=("auto", "kvm", "qemu"))
+    token_expiration: int = _option(3600, "identity", "How long a token lives.")
+    identity_url: str = _option(
+        "", "identity", "A real Keystone's URL (…/v3). Empty: the embedded identity service answers."
+    )
+    login_attempts: int = _option(10, "identity", "Failed log-ins a user and address may have a minute.")
+    image_url: str = _option("", "image", "A real Glance's URL. Empty: the embedded image service answers.")
+    max_image_size_gb: int = _option(100, "image", "The largest image that may be uploaded.")
+    force_config_drive: bool = _option(True, "compute", "Give every server a config drive.")
+    dhcp_domain: str = _option("novalocal", "network", "Domain of guests' host names.")
+    quota_instances: int = _option(10, "quota", "Servers a project.")
+    quota_cores: int = _option(20, "quota", "Virtual CPUs a project.")
+    quota_ram: int = _option(51200, "quota", "Guest memory a project, in MiB.")
+    quota_key_pairs: int = _option(100, "quota", "Key pairs a user.")
+    quota_metadata_items: int = _option(128, "quota", "Metadata items a server or image.")
+    quota_injected_files: int = _option(5, "quota", "Personality files a server.")
+    quota_injected_file_content_bytes: int = _option(10240, "quota", "Bytes in a personality file.")
+    quota_injected_file_path_length: int = _option(255, "quota", "Characters in a personality file's path.")
+    quota_server_groups: int = _option(10, "quota", "Server groups a project.")
+    quota_server_group_members: int = _option(10, "quota", "Servers a server group.")
+    quota_fixed_ips: int = _option(-1, "quota", "Fixed IPs a project. -1: no limit.")
+    quota_floating_ips: int = _option(10, "quota", "Floating IPs a project.")
+    quota_networks: int = _option(3, "quota", "Networks a project.")
+    quota_security_groups: int = _option(10, "quota", "Security groups a project.")
+    quota_security_group_rules: int = _option(20, "quota", "Rules a security group.")
+
+    @property
+    def state_path(self) -> Path:
+        """The state directory, absolute."""
+        return Path(self.state_dir).absolute()
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL; SQLite in the state directory unless set."""
+        return self.connection or f"sqlite:///{self.state_path / 'computeapi.db'}"
+
+    @property
+    def host_name(self) -> str:
+        """The name this compute host registers by."""
+        return self.host or socket.gethostname()
+
+    def secret(self, name: str) -> bytes:
+        """A key of our own, kept in the state directory (mode 0600) and made on first use: 32 random bytes.
+
+        API nodes and compute services of one cloud must have the same keys; copy the directory `keys`.
+        """
+        path = self.state_path / "keys" / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            draft = path.with_name(f".{name}.{secrets.token_hex(4)}")
+            draft.touch(mode=0o600)
+            draft.write_bytes(secrets.token_bytes(32))
+            try:
+                os.link(draft, path)  # the first of several processes wins
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        return path.read_bytes()
+
+
+_TYPES = {"str": cfg.StrOpt, "int": cfg.IntOpt, "float": cfg.FloatOpt, "bool": cfg.BoolOpt}
+
+
+def list_opts() -> list[tuple[str, list[Any]]]:
+    """The options by section, for oslo-config-generator."""
+    sections: dict[str, list[Any]] = {}
+    for item in fields(Settings):
+        extra: dict[str, Any] = {"choices": list(item.metadata["choices"])} if item.metadata["choices"] else {}
+        kind = _TYPES[str(item.type)]
+        option = kind(item.name, default=item.default, help=item.metadata["help"], **extra)
+        sections.setdefault(item.metadata["section"], []).append(option)
+    return list(sections.items())
+
+
+def load(files: list[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from `files` (default: $COMPUTEAPI_CONF, or computeapi.conf in the state directory if it is there)."""
+    conf = cfg.ConfigOpts()
+    for section, options in list_opts():
+        conf.register_opts(options, group=None if section == "DEFAULT" else section)
+    if files is None:
+        standard = environ.get("COMPUTEAPI_CONF") or str(
+            Path(environ.get("COMPUTEAPI_STATE_DIR", "state")) / "computeapi.conf"
+        )
+        files = [standard] if Path(standard).exists() else []
+    conf(args=[], project="computeapi", default_config_files=files)
+    values: dict[str, Any] = {}
+    for item in fields(Settings):
+        section = item.metadata["section"]
+        scope = conf if section == "DEFAULT" else conf[section]
+        values[item.name] = environ.get(item.metadata["env"], None) or scope[item.name]
+    return Settings(**values)

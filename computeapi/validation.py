@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON schemas at work: validators built once at import, and Nova's sentences for what they refuse.
+
+Formats are those of nova/api/validation/validators.py that our schemas use.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+import unicodedata
+import uuid
+from datetime import datetime
+from typing import Any
+
+import jsonschema
+
+from computeapi import errors
+
+FORMATS = jsonschema.FormatChecker(formats=())
+
+
+@FORMATS.checks("uuid")
+def _uuid(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        return str(uuid.UUID(value)).replace("-", "") == value.lower().replace("-", "").replace("urn:uuid:", "")
+    except ValueError:
+        return False
+
+
+@FORMATS.checks("image-ref")
+def _image_ref(value: Any) -> bool:
+    return value == "" or _uuid(value.rsplit("/", 1)[-1] if isinstance(value, str) else value)
+
+
+@FORMATS.checks("date-time")
+def _date_time(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        datetime.fromisoformat(value.replace(" ", "+") if "T" in value else value)
+    except ValueError:
+        return False
+    return True
+
+
+@FORMATS.checks("base64")
+def _base64(value: Any) -> bool:
+    try:
+        base64.b64decode(value.encode("ascii"), validate=False)
+    except (AttributeError, UnicodeEncodeError, binascii.Error):
+        return False
+    return True
+
+
+@FORMATS.checks("ipv4")
+def _ipv4(value: Any) -> bool:
+    try:
+        ipaddress.IPv4Address(value)
+    except ValueError:
+        return False
+    return isinstance(value, str)
+
+
+@FORMATS.checks("ipv6")
+def _ipv6(value: Any) -> bool:
+    try:
+        ipaddress.IPv6Address(value)
+    except ValueError:
+        return False
+    return isinstance(value, str)
+
+
+@FORMATS.checks("ip")
+def _ip(value: Any) -> bool:
+    return _ipv4(value) or _ipv6(value)
+
+
+@FORMATS.checks("cidr")
+def _cidr(value: Any) -> bool:
+    if not isinstance(value, str) or "/" not in value:
+        return False
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+@FORMATS.checks("name")
+def _name(value: Any) -> bool:
+    """Printable, not blank, no white space at either end."""
+    return _printable(value) and value == value.strip() and bool(value)
+
+
+@FORMATS.checks("name_with_leading_trailing_spaces")
+def _loose_name(value: Any) -> bool:
+    return _printable(value) and bool(value.strip())
+
+
+@FORMATS.checks("regex")
+def _regex(value: Any) -> bool:
+    try:
+        re.compile(value)
+    except (re.error, TypeError):
+        return False
+    return True
+
+
+def _printable(value: Any) -> bool:
+    return isinstance(value, str) and all(
+        unicodedata.category(char)[0] != "C" and (char == " " or unicodedata.category(char)[0] != "Z" or char.isspace())
+        for char in value
+    )
+
+
+def validator(schema: dict[str, Any]) -> Any:
+    """A validator for `schema`; the schema itself is checked here, once."""
+    jsonschema.Draft4Validator.check_schema(schema)
+    return jsonschema.Draft4Validator(schema, format_checker=FORMATS)
+
+
+def relaxed(schema: dict[str, Any]) -> Any:
+    """The same for /v2, where keys that the schema does not know are let pass."""
+    return validator(_open(schema))
+
+
+def _open(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_open(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _open(value) for key, value in schema.items() if not (key == "additionalProperties" and value is False)
+    }
+
+
+def check_body(checker: Any, body: Any) -> None:
+    """Raise BadRequest, worded like Nova, where `body` is not what the schema asks for."""
+    error = next(checker.iter_errors(body), None)
+    if error is None:
+        return
+    if error.path:
+        raise errors.BadRequest(
+            f"Invalid input for field/attribute {error.path[-1]}. Value: {_shown(error.instance)}. {error.message}"
+        )
+    raise errors.BadRequest(error.message)
+
+
+def check_query(checker: Any, query: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The query's known parameters; raises BadRequest for a bad value, or an unknown name where the schema says so."""
+    error = next(checker.iter_errors(query), None)
+    if error is not None:
+        where = error.path[0] if error.path else ", ".join(sorted(query))
+        raise errors.BadRequest(
+            f"Invalid input for query parameters {where}. Value: {_shown(error.instance)}. {error.message}"
+        )
+    schema = checker.schema
+    known = schema.get("properties", {})
+    patterns = [re.compile(pattern) for pattern in schema.get("patternProperties", {})]
+    return {name: values for name, values in query.items() if name in known or any(p.search(name) for p in patterns)}
+
+
+_SECRET = re.compile(r"(pass(word)?|secret|token)$", re.IGNORECASE)
+
+
+def _shown(value: Any) -> str:
+    """The refused value, short, without anything secret in it."""
+    if isinstance(value, dict):
+        value = {key: "***" if _SECRET.search(str(key)) else item for key, item in value.items()}
+    text = str(value)
+    return text if len(text) <= 500 else text[:500] + "…"
