@@ -16,6 +16,7 @@ SCRIPTS = {
     "watch": "etc/watch",
     "agent": "etc/agent",
     "config-drive": "etc/config-drive",
+    "serial": "etc/serial",
     "user-data": "etc/user-data",
     "udhcpc": "etc/udhcpc",
     "acpi-power": "etc/acpi/PWRF/00000080",
