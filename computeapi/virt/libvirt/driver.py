@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The libvirt hypervisor: each method of the interface, said in libvirt's terms."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import libvirt
+
+from computeapi.states import PowerState
+from computeapi.virt.base import (
+    Capabilities,
+    DhcpHost,
+    DomainNotFound,
+    DomainSpec,
+    Event,
+    HostInfo,
+    Hypervisor,
+    NetworkSpec,
+    console_tail,
+)
+from computeapi.virt.libvirt import domain_xml
+from computeapi.virt.libvirt.connection import Connection
+from computeapi.virt.libvirt.disks import Disks, Pool, download, volume_size
+from computeapi.virt.libvirt.events import Watcher
+from computeapi.virt.libvirt.guest import Guest, power_state
+from computeapi.virt.libvirt.host import HostProbe
+from computeapi.virt.libvirt.networks import Networks
+
+LOG = logging.getLogger(__name__)
+CONSOLE_BYTES = 100 * 1024
+
+
+class LibvirtHypervisor(Hypervisor):
+    """The libvirtd at `uri`.
+
+    `virt_type` is "auto", "kvm" or "qemu". Disks are kept in `state_dir`/disks (libvirt's pool `pool`), console logs
+    in `state_dir`/consoles (pool `pool`-consoles), both on libvirt's host. Connects at first use.
+    """
+
+    def __init__(self, *, uri: str, virt_type: str, state_dir: Path, host: str, pool: str = "computeapi") -> None:
+        self.host = host
+        state_dir = state_dir.absolute()
+        self._connection = Connection(uri)
+        self._pool = Pool(self._connection, pool, str(state_dir / "disks"))
+        self._consoles = Pool(self._connection, f"{pool}-consoles", str(state_dir / "consoles"))
+        self._disks = Disks(self._connection, self._pool)
+        self._networks = Networks(self._connection)
+        self._probe = HostProbe(self._connection, virt_type, local=not urlsplit(uri).netloc)
+        self._watcher = Watcher(self._connection, self.state, self.list_guests)
+        self._ours: dict[str, bool] = {}
+        self._ready = threading.Lock()
+        self._facts: domain_xml.HostFacts | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(guest_agent=True, vnc=True)
+
+    def host_info(self) -> HostInfo:
+        self._host_facts()
+        return self._probe.info(self._disks.capacity_gb())
+
+    def _host_facts(self) -> domain_xml.HostFacts:
+        """What definitions need to know, found out once; makes the pools where they are missing."""
+        with self._ready:
+            if self._facts is None:
+                self._pool.check_path()
+                self._consoles.check_path()
+                self._facts = domain_xml.HostFacts(
+                    virt_type=self._probe.virt_type(),
+                    pool_dir=self._pool.path,
+                    console_dir=self._consoles.path,
+                    arch=self._probe.arch(),
+                    disk_cache=disk_cache(Path(self._pool.path)),
+                )
+            return self._facts
+
+    # --- storage ---
+
+    def ensure_base(self, name: str, image_format: str, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
+        self._host_facts()
+        self._disks.ensure_base(name, image_format, size, chunks)
+
+    def ensure_disk(self, name: str, size_gb: int, base: str | None) -> None:
+        self._host_facts()
+        self._disks.ensure_disk(name, size_gb, base)
+
+    def ensure_iso(self, name: str, content: bytes) -> None:
+        self._host_facts()
+        self._disks.ensure_iso(name, content)
+
+    def remove_volumes(self, prefix: str) -> None:
+        self._disks.remove(prefix)
+
+    def list_volumes(self) -> list[str]:
+        return self._disks.names()
+
+    def virtual_size(self, name: str) -> int:
+        return self._disks.virtual_size(name)
+
+    # --- networks ---
+
+    def ensure_network(self, spec: NetworkSpec) -> None:
+        self._networks.ensure(spec)
+
+    def remove_network(self, name: str) -> None:
+        self._networks.remove(name)
+
+    def ensure_dhcp_host(self, network: str, host: DhcpHost) -> None:
+        self._networks.ensure_host(network, host)
+
+    def remove_dhcp_host(self, network: str, mac: str) -> None:
+        self._networks.remove_host(network, mac)
+
+    # --- guests ---
+
+    @contextmanager
+    def _guest(self, uuid: str, what: str) -> Iterator[Guest]:
+        with self._connection.use(f"guest {uuid}: {what}") as conn:
+            yield Guest(conn.lookupByUUIDString(uuid))
+
+    def define(self, spec: DomainSpec) -> None:
+        document = domain_xml.build(spec, self._host_facts())
+        with self._connection.use(f"guest {spec.uuid}: defining") as conn:
+            conn.defineXMLFlags(document, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+            log = f"{spec.uuid}.log"
+            if self._consoles.find(conn, log) is None:
+                # Made by us, so that libvirt's pool knows of it and gives it out wherever the host is.
+                self._consoles.create(conn, log, 0)
+        self._ours[spec.uuid] = True
+
+    def undefine(self, uuid: str) -> None:
+        try:
+            with self._guest(uuid, "undefining") as guest:
+                guest.undefine()
+        except DomainNotFound:
+            LOG.debug("guest %s is gone already", uuid)
+        self._ours.pop(uuid, None)
+        with self._connection.use(f"guest {uuid}: removing its console log") as conn:
+            for name in self._consoles.names(conn):
+                if name.startswith(f"{uuid}.log"):
+                    self._consoles.delete(conn, name)
+
+    def start(self, uuid: str) -> None:
+        with self._guest(uuid, "starting") as guest:
+            guest.start()
+
+    def shutdown(self, uuid: str) -> None:
+        with self._guest(uuid, "shutting down") as guest:
+            guest.shutdown()
+
+    def power_off(self, uuid: str) -> None:
+        with self._guest(uuid, "powering off") as guest:
+            guest.power_off()
+
+    def reboot(self, uuid: str) -> None:
+        with self._guest(uuid, "rebooting") as guest:
+            guest.reboot()
+
+    def pause(self, uuid: str) -> None:
+        with self._guest(uuid, "pausing") as guest:
+            guest.pause()
+
+    def unpause(self, uuid: str) -> None:
+        with self._guest(uuid, "unpausing") as guest:
+            guest.unpause()
+
+    def suspend(self, uuid: str) -> None:
+        with self._guest(uuid, "suspending") as guest:
+            guest.suspend()
+
+    def state(self, uuid: str) -> PowerState:
+        with self._guest(uuid, "asking its state") as guest:
+            return guest.state()
+
+    def list_guests(self) -> dict[str, PowerState]:
+        with self._connection.use("listing guests") as conn:
+            saved = {
+                domain.UUIDString() for domain in conn.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
+            }
+            found: dict[str, PowerState] = {}
+            for domain, figures in conn.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0):
+                uuid = domain.UUIDString()
+                if uuid not in self._ours:
+                    self._ours[uuid] = Guest(domain).is_ours()
+                if self._ours[uuid]:
+                    found[uuid] = power_state(figures["state.state"], figures["state.reason"], uuid in saved)
+            return found
+
+    def console_output(self, uuid: str, lines: int | None) -> str:
+        with self._guest(uuid, "reading its console"):
+            pass  # it is there
+        with self._connection.use(f"guest {uuid}: reading its console") as conn:
+            log = self._consoles.find(conn, f"{uuid}.log")
+            if log is None:
+                return ""
+            size = volume_size(log)
+            start = max(0, size - CONSOLE_BYTES)
+            kept = download(conn, log, start, size - start) if size else b""
+        return console_tail(kept.decode("utf-8", "replace"), lines)
+
+    def set_password(self, uuid: str, user: str, password: str) -> None:
+        with self._guest(uuid, "setting a password") as guest:
+            guest.set_password(user, password)
+
+    def diagnostics(self, uuid: str) -> dict[str, Any]:
+        with self._guest(uuid, "reading its figures") as guest:
+            return guest.diagnostics()
+
+    # --- life of the connection ---
+
+    def watch(self, notify: Callable[[Event], None]) -> None:
+        self._watcher.add(notify)
+
+    def close(self) -> None:
+        self._watcher.close()
+        self._connection.close()
+
+
+def disk_cache(folder: Path) -> str:
+    """QEMU's cache mode for disks in `folder`: "none", which live migration wants, where the file system can do it."""
+    probe = folder / f".direct-{os.getpid()}"
+    try:
+        os.close(os.open(probe, os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o600))
+    except OSError as error:
+        # Only "not supported" says something; a directory that is not ours to write (or not here) does not.
+        return "writeback" if error.errno == errno.EINVAL else "none"
+    finally:
+        probe.unlink(missing_ok=True)
+    return "none"

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One guest: a thin wrapper over virDomain, with our meaning of its states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libvirt
+
+from computeapi.states import PowerState
+from computeapi.virt.base import HypervisorError
+from computeapi.virt.libvirt.domain_xml import NAMESPACE
+from computeapi.virt.libvirt.errors import MISSING, unless
+from computeapi.virt.libvirt.xml import parse
+
+AGENT_TIMEOUT = 10  # seconds for a command to the guest's agent
+
+# As Nova's libvirt driver maps them, but for SHUTDOWN: libvirt's "in shutdown" still has its QEMU process (a reboot
+# passes through it too), so it is not off yet.
+_STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: PowerState.NOSTATE,
+    libvirt.VIR_DOMAIN_RUNNING: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: PowerState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_SHUTOFF: PowerState.SHUTDOWN,
+    libvirt.VIR_DOMAIN_CRASHED: PowerState.CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.SUSPENDED,
+}
+# Pauses that libvirt makes in the midst of its own work; they end by themselves.
+_PASSING = {
+    libvirt.VIR_DOMAIN_PAUSED_STARTING_UP,
+    libvirt.VIR_DOMAIN_PAUSED_SAVE,
+    libvirt.VIR_DOMAIN_PAUSED_DUMP,
+    libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT,
+    libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
+    libvirt.VIR_DOMAIN_PAUSED_SHUTTING_DOWN,
+}
+_DISK_KEYS = ("read_req", "read", "write_req", "write", "errors")
+_NIC_KEYS = ("rx", "rx_packets", "rx_errors", "rx_drop", "tx", "tx_packets", "tx_errors", "tx_drop")
+
+
+def power_state(state: int, reason: int, saved: bool) -> PowerState:
+    """Our word for libvirt's state and reason; `saved`: a saved state waits."""
+    if state == libvirt.VIR_DOMAIN_PAUSED and reason in _PASSING:
+        return PowerState.RUNNING
+    ours = _STATES.get(state, PowerState.NOSTATE)
+    return PowerState.SUSPENDED if ours == PowerState.SHUTDOWN and saved else ours
+
+
+class Guest:
+    """A guest of a connection that is open. Methods raise libvirtError; the driver translates."""
+
+    def __init__(self, domain: Any) -> None:
+        self._domain = domain
+
+    @property
+    def uuid(self) -> str:
+        """The server's id."""
+        return str(self._domain.UUIDString())
+
+    def is_ours(self) -> bool:
+        """Whether we defined it."""
+        try:
+            self._domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, 0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() not in {libvirt.VIR_ERR_NO_DOMAIN_METADATA, *MISSING}:
+                raise
+            return False
+        return True
+
+    def state(self) -> PowerState:
+        """Its state now."""
+        state, reason = self._domain.state(0)
+        off = state in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED)
+        return power_state(state, reason, off and bool(self._domain.hasManagedSaveImage(0)))
+
+    def start(self) -> None:
+        """See Hypervisor.start."""
+        state, _ = self._domain.state(0)
+        if state == libvirt.VIR_DOMAIN_PAUSED:
+            self.unpause()
+        elif state == libvirt.VIR_DOMAIN_PMSUSPENDED:
+            self._domain.pMWakeup(0)
+        elif not self._domain.isActive():
+            self._domain.create()
+
+    def power_off(self) -> None:
+        """See Hypervisor.power_off: off, and no saved state waits either."""
+        if self._domain.isActive():
+            with unless(libvirt.VIR_ERR_OPERATION_INVALID):  # it ended meanwhile
+                self._domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_DEFAULT)
+        if self._domain.hasManagedSaveImage(0):
+            self._domain.managedSaveRemove(0)
+
+    def shutdown(self) -> None:
+        """See Hypervisor.shutdown: through the agent where it answers, else by the power button."""
+        if self._domain.isActive():
+            with unless(libvirt.VIR_ERR_OPERATION_INVALID):
+                self._domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_DEFAULT)
+
+    def reboot(self) -> None:
+        """See Hypervisor.reboot: through the agent where it answers, else by the power button and a reset."""
+        self._domain.reboot(libvirt.VIR_DOMAIN_REBOOT_DEFAULT)
+
+    def pause(self) -> None:
+        """See Hypervisor.pause."""
+        if self.state() != PowerState.PAUSED:
+            self._domain.suspend()
+
+    def unpause(self) -> None:
+        """See Hypervisor.unpause."""
+        if self.state() != PowerState.RUNNING:
+            self._domain.resume()
+
+    def suspend(self) -> None:
+        """See Hypervisor.suspend. SAVE_RUNNING: `start` lets it run, also if it was paused."""
+        if self.state() != PowerState.SUSPENDED:
+            self._domain.managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
+
+    def undefine(self) -> None:
+        """Stopped, and unknown to libvirt with all that it keeps of it."""
+        if self._domain.isActive():
+            with unless(libvirt.VIR_ERR_OPERATION_INVALID):
+                self._domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_DEFAULT)
+        self._domain.undefineFlags(
+            libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+            | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+            | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+            | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+        )
+
+    def set_password(self, user: str, password: str) -> None:
+        """See Hypervisor.set_password."""
+        self._domain.agentSetResponseTimeout(AGENT_TIMEOUT, 0)
+        self._domain.setUserPassword(user, password, 0)
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Nova's keys (nova/virt/libvirt/driver.py, get_diagnostics): CPU times in ns, memory in KiB, counts.
+
+        A figure that this host does not give is left out, as Nova does.
+        """
+        if not self._domain.isActive():
+            raise HypervisorError(f"guest {self.uuid}: is not running")
+        answer: dict[str, Any] = {}
+        try:
+            for vcpu in self._domain.vcpus()[0]:
+                answer[f"cpu{vcpu[0]}_time"] = vcpu[2]
+        except libvirt.libvirtError as error:
+            _unless_gone(error)
+        document = parse(self._domain.XMLDesc(0))
+        for tag, keys, read in (
+            ("disk", _DISK_KEYS, self._domain.blockStats),
+            ("interface", _NIC_KEYS, self._domain.interfaceStats),
+        ):
+            for target in document.findall(f"devices/{tag}/target"):
+                name = str(target.get("dev"))
+                try:
+                    values = read(name)
+                except libvirt.libvirtError as error:
+                    _unless_gone(error)
+                    continue
+                answer |= {f"{name}_{key}": value for key, value in zip(keys, values, strict=False)}
+        answer["memory"] = self._domain.maxMemory()
+        try:
+            answer |= {f"memory-{key}": value for key, value in self._domain.memoryStats().items()}
+        except libvirt.libvirtError as error:
+            _unless_gone(error)
+        return answer
+
+
+def _unless_gone(error: libvirt.libvirtError) -> None:
+    """A missing figure is none; a missing guest or host is an error."""
+    if error.get_error_code() in {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_RPC}:
+        raise error

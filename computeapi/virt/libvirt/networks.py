@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host's networks: libvirt's, each a bridge with a dnsmasq that gives an address only to those it was promised."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import threading
+from typing import Any
+
+import libvirt
+
+from computeapi.virt.base import DhcpHost, HypervisorError, NetworkSpec
+from computeapi.virt.libvirt.connection import Connection
+from computeapi.virt.libvirt.errors import unless
+from computeapi.virt.libvirt.xml import Element, element, parse, to_text
+
+#: How long a guest may keep its address without asking again. dnsmasq does not give an address to its new owner
+#: before the old one's time is up, so this is also how long a freed address may be of no use.
+LEASE_SECONDS = 300
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_SECTION = libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST
+_LIVE, _CONFIG = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE, libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+
+
+def host_xml(host: DhcpHost, *, with_name: bool = True) -> Element:
+    """libvirt's entry for a promised address. A name that DNS could not hold is left out."""
+    name = host.hostname if with_name and _HOST_NAME.fullmatch(host.hostname) else None
+    lease = element("lease", expiry=LEASE_SECONDS, unit="seconds")
+    return element("host", lease, mac=host.mac, name=name, ip=host.address)
+
+
+def network_xml(spec: NetworkSpec) -> str:
+    """The network's definition. Format: https://libvirt.org/formatnetwork.html."""
+    network = ipaddress.ip_network(spec.cidr)
+    entries = []
+    names: set[str] = set()
+    for host in spec.hosts:
+        entries.append(host_xml(host, with_name=host.hostname not in names))
+        names.add(host.hostname)
+    family = "ipv6" if network.version == 6 else None
+    address = element(
+        "ip",
+        element("dhcp", *entries) if spec.dhcp and entries else None,
+        address=spec.gateway,
+        prefix=network.prefixlen,
+        family=family,
+    )
+    forwarders = [element("forwarder", addr=server) for server in spec.dns]
+    made = element(
+        "network",
+        element("name", spec.name),
+        element("uuid", spec.uuid),
+        element("forward", mode=spec.forward) if spec.forward != "none" else None,
+        element("bridge", name=spec.bridge, stp="off", delay=0),
+        element("mtu", size=spec.mtu) if spec.mtu else None,
+        element("domain", name=spec.domain, localOnly="yes") if spec.domain else None,
+        element("dns", *forwarders) if forwarders else None,
+        address,
+    )
+    return to_text(made)
+
+
+class Networks:
+    """The host's networks, by name."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()  # an update is read, compare, write
+
+    def ensure(self, spec: NetworkSpec) -> None:
+        """See Hypervisor.ensure_network."""
+        with self._lock, self._connection.use(f"making the network {spec.name}") as conn:
+            network = _find(conn, spec.name)
+            if network is None:
+                network = conn.networkDefineXML(network_xml(spec))
+            if not network.autostart():
+                network.setAutostart(1)
+            if not network.isActive():
+                network.create()
+            if spec.dhcp:
+                for host in spec.hosts:
+                    _promise(network, host)
+
+    def remove(self, name: str) -> None:
+        """See Hypervisor.remove_network."""
+        with self._lock, self._connection.use(f"removing the network {name}") as conn:
+            network = _find(conn, name)
+            if network is None:
+                return
+            if network.isActive():
+                with unless(libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_NETWORK):
+                    network.destroy()
+            with unless(libvirt.VIR_ERR_NO_NETWORK):
+                network.undefine()
+
+    def ensure_host(self, name: str, host: DhcpHost) -> None:
+        """See Hypervisor.ensure_dhcp_host."""
+        with self._lock, self._connection.use(f"promising {host.address} to {host.mac}") as conn:
+            network = _find(conn, name)
+            if network is None:
+                raise HypervisorError(f"there is no network {name}")
+            _promise(network, host)
+
+    def remove_host(self, name: str, mac: str) -> None:
+        """See Hypervisor.remove_dhcp_host."""
+        with self._lock, self._connection.use(f"taking the address of {mac} back") as conn:
+            network = _find(conn, name)
+            if network is None:
+                return
+            for where, entries in _hosts(network).items():
+                for entry in entries:
+                    if _same(entry.get("mac"), mac):
+                        _update(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, entry, where)
+
+
+def _find(conn: Any, name: str) -> Any | None:
+    try:
+        return conn.networkLookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
+            raise
+        return None
+
+
+def _hosts(network: Any) -> dict[int, list[Element]]:
+    """The promises of the running network and those of its definition: a crash may have left them different."""
+    views = {_CONFIG: libvirt.VIR_NETWORK_XML_INACTIVE}
+    if network.isActive():
+        views[_LIVE] = 0
+    return {where: parse(network.XMLDesc(flags)).findall("ip/dhcp/host") for where, flags in views.items()}
+
+
+def _same(one: str | None, other: str) -> bool:
+    return one is not None and one.lower() == other.lower()
+
+
+def _promise(network: Any, host: DhcpHost) -> None:
+    """Make the entry what it shall be, in both views, and in one call where both lack it."""
+    lacking = 0
+    for where, entries in _hosts(network).items():
+        rivals = [each for each in entries if _same(each.get("mac"), host.mac) or each.get("ip") == host.address]
+        wanted = [each for each in rivals if _same(each.get("mac"), host.mac) and each.get("ip") == host.address]
+        if wanted and len(rivals) == 1:
+            continue
+        for rival in rivals:
+            _update(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, rival, where)
+        lacking |= where
+    if not lacking:
+        return
+    taken = {each.get("name") for entries in _hosts(network).values() for each in entries}
+    entry = host_xml(host, with_name=host.hostname not in taken)  # libvirt refuses a name a second time
+    _update(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, entry, lacking)
+
+
+def _update(network: Any, command: int, entry: Element, where: int) -> None:
+    network.update(command, _SECTION, -1, to_text(entry), where)
