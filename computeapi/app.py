@@ -28,6 +28,7 @@ from computeapi.backends import identity, image
 from computeapi.db.engine import Database
 from computeapi.endpoint import Endpoint
 from computeapi.policy import Policy
+from computeapi.sealing import Seal
 from computeapi.services import Services
 from computeapi.settings import Settings
 
@@ -62,6 +63,7 @@ def make_services(settings: Settings, **given: Any) -> Services:
         policy=given.get("policy") or Policy(routes.list_rules(), settings.policy_file),
         authenticator=given.get("authenticator") or identity.load(settings, db),
         images=given.get("images") or image.load(settings, db),
+        seal=Seal(settings.secret("journal")),
     )
 
 

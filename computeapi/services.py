@@ -9,6 +9,7 @@ from computeapi.backends.identity.base import Authenticator
 from computeapi.backends.image.base import ImageBackend
 from computeapi.db.engine import Database
 from computeapi.policy import Policy
+from computeapi.sealing import Seal
 from computeapi.settings import Settings
 
 
@@ -21,3 +22,4 @@ class Services:
     policy: Policy
     authenticator: Authenticator
     images: ImageBackend
+    seal: Seal

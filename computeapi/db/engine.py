@@ -57,7 +57,7 @@ class Database:
             raise
 
     def lock(self, conn: Connection, name: str) -> None:
-        """Serialize with all who lock `name` until this transaction ends. SQLite needs no more: its writers are alone."""
+        """Serialize with all who lock `name` until this transaction ends. On SQLite a writer is alone anyway."""
         if self.is_postgresql:
             conn.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
 

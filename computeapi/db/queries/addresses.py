@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Addresses: given out and taken back in the transaction of what they are for, in constant time.
+
+A subnet's row is locked while one of its addresses changes hands. A free address is one that was given back (the lowest
+first), else the one at the high-water mark `next_offset`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from computeapi import clock, errors
+from computeapi.db.models import FixedIp, Network, Port, Server, Subnet
+from computeapi.db.queries.common import insert_key
+
+
+class NoMoreAddresses(errors.BadRequest):
+    """No fixed IP addresses available for network."""
+
+
+class AddressInUse(errors.BadRequest):
+    """Fixed IP address is already in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """One interface that a client asks for."""
+
+    network_id: str | None = None
+    fixed_ip: str | None = None
+    port_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """One interface of a server, with all that its host needs."""
+
+    port_id: str
+    mac: str
+    network_uuid: str
+    network_name: str
+    bridge: str
+    mtu: int | None
+    addresses: tuple[str, ...]
+    cidr: str | None
+    gateway: str | None
+    dhcp: bool
+    dns: tuple[str, ...]
+
+
+def visible_networks(conn: Connection, project_id: str) -> list[tuple[int, str]]:
+    """(key, uuid) of the networks that a project's servers may use, oldest first."""
+    rows = conn.execute(
+        select(Network.id, Network.uuid)
+        .where(or_(Network.project_id == project_id, Network.shared == 1), Network.external == 0)
+        .order_by(Network.id)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def allocate(conn: Connection, *, server_id: int, project_id: str, requested: list[Requested] | None) -> str:
+    """Give a server its interfaces and addresses; its addresses_json. Nothing requested: the one network there is.
+
+    Raises BadRequest (network or address unknown, in use, exhausted) and Conflict (several networks to choose from).
+    """
+    if requested is None:
+        networks = visible_networks(conn, project_id)
+        if len(networks) > 1:
+            raise errors.Conflict("Multiple possible networks found, use a Network ID to be more specific.")
+        requested = [Requested(network_id=uuid_) for _, uuid_ in networks]
+    for position, item in enumerate(requested):  # as many as the server has interfaces
+        if item.port_id:
+            _take_port(conn, server_id, project_id, item.port_id, position)
+        else:
+            _new_port(conn, server_id, project_id, item, position)
+    return addresses_json(conn, server_id)
+
+
+def _take_port(conn: Connection, server_id: int, project_id: str, port_id: str, position: int) -> None:
+    row = conn.execute(
+        select(Port.id, Port.server_id).where(Port.uuid == port_id, Port.project_id == project_id)
+    ).first()
+    if row is None:
+        raise errors.BadRequest(f"Port id {port_id} could not be found.")
+    if row[1] is not None:
+        raise errors.BadRequest(f"Port {port_id} is still in use.")
+    conn.execute(
+        update(Port)
+        .where(Port.id == row[0])
+        .values(server_id=server_id, position=position, preserve=1, device_owner="compute:nova", updated_at=clock.now())
+    )
+
+
+def _new_port(conn: Connection, server_id: int, project_id: str, item: Requested, position: int) -> None:
+    network = conn.execute(
+        select(Network.id).where(
+            Network.uuid == item.network_id, or_(Network.project_id == project_id, Network.shared == 1)
+        )
+    ).first()
+    if network is None:
+        raise errors.BadRequest(f"Network {item.network_id} could not be found.")
+    create_port(
+        conn,
+        network[0],
+        project_id=project_id,
+        server_id=server_id,
+        position=position,
+        fixed_ip=item.fixed_ip,
+        device_owner="compute:nova",
+    )
+
+
+def create_port(
+    conn: Connection,
+    network_key: int,
+    *,
+    project_id: str | None,
+    server_id: int | None = None,
+    position: int = 0,
+    fixed_ip: str | None = None,
+    name: str = "",
+    device_owner: str = "",
+    preserve: bool = False,
+    mac: str | None = None,
+) -> int:
+    """A port with an address of each of its network's subnets (or the one asked for); its key."""
+    moment = clock.now()
+    port_key = insert_key(
+        conn,
+        insert(Port).values(
+            uuid=str(uuid.uuid4()),
+            network_id=network_key,
+            server_id=server_id,
+            project_id=project_id,
+            name=name,
+            mac=mac or _new_mac(conn),
+            position=position,
+            device_owner=device_owner,
+            preserve=int(preserve),
+            created_at=moment,
+        ),
+    )
+    subnets = conn.execute(
+        select(Subnet.id, Subnet.cidr).where(Subnet.network_id == network_key).order_by(Subnet.id)
+    ).all()
+    if fixed_ip:
+        address = ipaddress.ip_address(fixed_ip)
+        subnets = [row for row in subnets if address in ipaddress.ip_network(row[1])]
+        if not subnets:
+            raise errors.BadRequest(f"Fixed IP address {fixed_ip} does not belong to the network.")
+    for subnet_key, _cidr in subnets:  # one, or two (IPv4 and IPv6)
+        take_address(conn, subnet_key, port_key, fixed_ip)
+    return port_key
+
+
+def _new_mac(conn: Connection) -> str:
+    while True:
+        mac = "fa:16:3e:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+        if conn.execute(select(Port.id).where(Port.mac == mac)).first() is None:
+            return mac
+
+
+def take_address(conn: Connection, subnet_key: int, port_key: int | None, wanted: str | None = None) -> str:
+    """Give an address of the subnet to a port (None: reserve it); the address. Raises NoMoreAddresses, AddressInUse."""
+    cidr, next_offset, last_offset = conn.execute(
+        select(Subnet.cidr, Subnet.next_offset, Subnet.last_offset).where(Subnet.id == subnet_key).with_for_update()
+    ).one()
+    network = ipaddress.ip_network(cidr)
+    given: dict[str, Any] = {
+        "port_id": port_key,
+        "reserved": int(port_key is None),
+        "free": 0,
+        "updated_at": clock.now(),
+    }
+    if wanted:
+        offset = int(ipaddress.ip_address(wanted)) - int(network.network_address)
+        row = _row_at(conn, subnet_key, offset)
+    else:
+        row = conn.execute(
+            select(FixedIp.id, FixedIp.free, FixedIp.address)
+            .where(FixedIp.subnet_id == subnet_key, FixedIp.free == 1)
+            .order_by(FixedIp.offset)
+            .limit(1)
+        ).first()
+        offset = next_offset
+    if row is not None:
+        if not row[1]:
+            raise AddressInUse(f"Fixed IP address {wanted} is already in use.")
+        conn.execute(update(FixedIp).where(FixedIp.id == row[0]).values(**given))
+        return str(row[2])
+    if not wanted:
+        offset = _next_unused(conn, subnet_key, next_offset, last_offset)
+        conn.execute(update(Subnet).where(Subnet.id == subnet_key).values(next_offset=offset + 1))
+    address = str(network.network_address + offset)
+    conn.execute(insert(FixedIp).values(subnet_id=subnet_key, offset=offset, address=address, **given))
+    return address
+
+
+def _row_at(conn: Connection, subnet_key: int, offset: int) -> Any:
+    return conn.execute(
+        select(FixedIp.id, FixedIp.free, FixedIp.address).where(
+            FixedIp.subnet_id == subnet_key, FixedIp.offset == offset
+        )
+    ).first()
+
+
+def _next_unused(conn: Connection, subnet_key: int, offset: int, last: int) -> int:
+    """The first offset from the high-water mark on that nobody asked for by name before."""
+    while offset <= last:
+        taken = conn.execute(
+            select(FixedIp.offset)
+            .where(FixedIp.subnet_id == subnet_key, FixedIp.offset >= offset)
+            .order_by(FixedIp.offset)
+            .limit(64)
+        ).scalars()
+        for known in taken:
+            if known != offset:
+                return offset
+            offset += 1
+        else:
+            if _row_at(conn, subnet_key, offset) is None and offset <= last:
+                return offset
+    raise NoMoreAddresses("No fixed IP addresses available for network.")
+
+
+def release(conn: Connection, server_id: int) -> None:
+    """A server's interfaces are gone and its addresses free; ports that a user made outlive it."""
+    conn.execute(
+        update(Port)
+        .where(Port.server_id == server_id, Port.preserve == 1)
+        .values(server_id=None, device_owner="", updated_at=clock.now())
+    )
+    _delete_ports(conn, select(Port.id).where(Port.server_id == server_id))
+
+
+def delete_port(conn: Connection, port_key: int) -> None:
+    """A port is gone and its addresses free."""
+    _delete_ports(conn, select(Port.id).where(Port.id == port_key))
+
+
+def _delete_ports(conn: Connection, chosen: Any) -> None:
+    keys = [row[0] for row in conn.execute(chosen)]
+    if not keys:
+        return
+    conn.execute(
+        update(FixedIp)
+        .where(FixedIp.port_id.in_(keys))
+        .values(port_id=None, free=1, reserved=0, updated_at=clock.now())
+    )
+    conn.execute(delete(Port).where(Port.id.in_(keys)))
+
+
+_NICS = (
+    select(
+        Port.id,
+        Port.uuid,
+        Port.mac,
+        Network.uuid,
+        Network.name,
+        Network.bridge,
+        Network.mtu,
+        FixedIp.address,
+        Subnet.ip_version,
+        Subnet.cidr,
+        Subnet.gateway,
+        Subnet.dhcp,
+        Subnet.dns_json,
+    )
+    .join(Network, Network.id == Port.network_id)
+    .outerjoin(FixedIp, FixedIp.port_id == Port.id)
+    .outerjoin(Subnet, Subnet.id == FixedIp.subnet_id)
+    .order_by(Port.position, Port.id, Subnet.ip_version, FixedIp.id)
+)
+
+
+def nics(conn: Connection, server_id: int) -> list[Nic]:
+    """A server's interfaces in order, for its host. The subnet told is the IPv4 one where there is one."""
+    found: dict[int, Nic] = {}
+    for key, port, mac, net, name, bridge, mtu, address, _v, cidr, gateway, dhcp, dns in conn.execute(
+        _NICS.where(Port.server_id == server_id)
+    ):
+        if key in found:
+            old = found[key]
+            found[key] = Nic(**{**_as_dict(old), "addresses": (*old.addresses, address)})
+            continue
+        found[key] = Nic(
+            port_id=port,
+            mac=mac,
+            network_uuid=net,
+            network_name=name,
+            bridge=bridge,
+            mtu=mtu,
+            addresses=(address,) if address else (),
+            cidr=cidr,
+            gateway=gateway,
+            dhcp=bool(dhcp),
+            dns=tuple(orjson.loads(dns)) if dns else (),
+        )
+    return list(found.values())
+
+
+def _as_dict(nic: Nic) -> dict[str, Any]:
+    return {name: getattr(nic, name) for name in Nic.__slots__}
+
+
+def addresses_json(conn: Connection, server_id: int) -> str:
+    """A server's `addresses` as the API shows them, by network label."""
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for _key, _port, mac, _net, name, _bridge, _mtu, address, version, *_rest in conn.execute(
+        _NICS.where(Port.server_id == server_id)
+    ):
+        if address:
+            shown.setdefault(name, []).append(
+                {
+                    "version": version,
+                    "addr": address,
+                    "OS-EXT-IPS:type": "fixed",
+                    "OS-EXT-IPS-MAC:mac_addr": mac,
+                }
+            )
+    return orjson.dumps(shown).decode()
+
+
+def refresh(conn: Connection, server_id: int) -> None:
+    """Write a server's addresses_json anew, after an interface or address changed."""
+    conn.execute(update(Server).where(Server.id == server_id).values(addresses_json=addresses_json(conn, server_id)))
+
+
+def create_network(
+    conn: Connection,
+    *,
+    name: str,
+    cidr: str,
+    project_id: str | None = None,
+    shared: bool = False,
+    gateway: str | None = None,
+    dns: tuple[str, ...] = (),
+    mtu: int | None = None,
+) -> str:
+    """A network with one subnet, its gateway the first address unless told; the network's uuid. Raises ValueError."""
+    block = ipaddress.ip_network(cidr)
+    network_uuid = str(uuid.uuid4())
+    moment = clock.now()
+    key = insert_key(
+        conn,
+        insert(Network).values(
+            uuid=network_uuid,
+            name=name,
+            project_id=project_id,
+            shared=int(shared),
+            bridge="br" + network_uuid.replace("-", "")[:11],
+            mtu=mtu,
+            created_at=moment,
+        ),
+    )
+    first, last = 1, block.num_addresses - (2 if block.version == 4 else 1)
+    gateway = gateway or str(block.network_address + first)
+    gateway_offset = int(ipaddress.ip_address(gateway)) - int(block.network_address)
+    subnet_key = insert_key(
+        conn,
+        insert(Subnet).values(
+            uuid=str(uuid.uuid4()),
+            network_id=key,
+            project_id=project_id,
+            ip_version=block.version,
+            cidr=str(block),
+            gateway=gateway,
+            dns_json=orjson.dumps(list(dns)).decode(),
+            first_offset=first,
+            last_offset=min(last, 2**62),
+            next_offset=first,
+            created_at=moment,
+        ),
+    )
+    if first <= gateway_offset <= last:
+        take_address(conn, subnet_key, None, gateway)
+    return network_uuid

@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server state machine: ACTIONS, one row an action, and `begin()`, which takes the first step of each.
+
+`begin()` checks lock and state, and writes the new task_state and the work to do in one transaction: an action that was
+answered with 202 will be done, and one that was not has left no trace. What an action does is the STEPS of its
+`operation` (computeapi/compute/operations). docs/lifecycle.md is made from this table by tools/states.
+
+Allowed states and sentences: nova/compute/api.py and nova/api/openstack/common.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, update
+
+from computeapi import clock, errors, journal, scheduler, states
+from computeapi.context import Context
+from computeapi.db.models import Server
+from computeapi.db.queries import addresses
+from computeapi.db.queries.servers import ServerRow, get
+from computeapi.scheduler import NoValidHost, Wanted
+from computeapi.services import Services
+from computeapi.states import (
+    ACTIVE,
+    BUILDING,
+    DELETED,
+    ERROR,
+    PAUSED,
+    RESCUED,
+    RESIZED,
+    SHELVED,
+    SHELVED_OFFLOADED,
+    SOFT_DELETED,
+    STOPPED,
+    SUSPENDED,
+)
+
+AS_WAS = "(as it was)"  # the vm_state that the server had before
+ANY: tuple[str, ...] = (
+    ACTIVE,
+    BUILDING,
+    PAUSED,
+    SUSPENDED,
+    STOPPED,
+    RESCUED,
+    RESIZED,
+    SOFT_DELETED,
+    ERROR,
+    SHELVED,
+    SHELVED_OFFLOADED,
+)
+IDLE: tuple[str | None, ...] = (None,)
+ANY_TASK: tuple[str | None, ...] = ()  # whatever is under way
+_HARD_REBOOT_TASKS = (
+    None,
+    states.REBOOTING,
+    states.REBOOT_STARTED,
+    states.REBOOTING_HARD,
+    states.REBOOT_STARTED_HARD,
+    states.PAUSING,
+    states.UNPAUSING,
+    states.SUSPENDING,
+    states.RESUMING,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A row of ACTIONS: what may be done to a server, when, and where it lands."""
+
+    log: str  # the name in the action log
+    says: str  # the name in Nova's 409 sentence
+    operation: str  # whose STEPS
+    vm_states: tuple[str, ...]
+    task_states: tuple[str | None, ...] = IDLE
+    task_state: str | None = None  # while it lasts
+    lands: str = AS_WAS
+    fails: str = ERROR
+    locked_too: bool = False  # also when the server is locked
+
+
+# When you add one, also: its STEPS, its line in the API's table of server actions (api/compute/servers/actions.py), its
+# rule there, its tests in tests/lifecycle, and docs/lifecycle.md by tools/states.
+ACTIONS: dict[str, Action] = {
+    "create": Action("create", "create", "build", (BUILDING,), ANY_TASK, states.SCHEDULING, ACTIVE),
+    "delete": Action("delete", "delete", "delete", ANY, ANY_TASK, states.DELETING, DELETED),
+    "soft_delete": Action("delete", "delete", "soft_delete", ANY, ANY_TASK, states.SOFT_DELETING, SOFT_DELETED),
+    "force_delete": Action("forceDelete", "forceDelete", "delete", ANY, ANY_TASK, states.DELETING, DELETED),
+    "restore": Action("restore", "restore", "start", (SOFT_DELETED,), IDLE, states.RESTORING, ACTIVE),
+    "reboot_soft": Action("reboot", "reboot", "reboot_soft", (ACTIVE,), IDLE, states.REBOOTING, ACTIVE),
+    "reboot_hard": Action(
+        "reboot",
+        "reboot",
+        "reboot_hard",
+        (ACTIVE, STOPPED, PAUSED, SUSPENDED, ERROR),
+        _HARD_REBOOT_TASKS,
+        states.REBOOTING_HARD,
+        ACTIVE,
+    ),
+    "start": Action("start", "start", "start", (STOPPED,), IDLE, states.POWERING_ON, ACTIVE),
+    "stop": Action("stop", "stop", "stop", (ACTIVE, ERROR), IDLE, states.POWERING_OFF, STOPPED),
+    "pause": Action("pause", "pause", "pause", (ACTIVE,), IDLE, states.PAUSING, PAUSED),
+    "unpause": Action("unpause", "unpause", "unpause", (PAUSED,), IDLE, states.UNPAUSING, ACTIVE),
+    "suspend": Action("suspend", "suspend", "suspend", (ACTIVE,), IDLE, states.SUSPENDING, SUSPENDED),
+    "resume": Action("resume", "resume", "resume", (SUSPENDED,), IDLE, states.RESUMING, ACTIVE),
+    "change_password": Action(
+        "changePassword", "changePassword", "change_password", (ACTIVE,), IDLE, states.UPDATING_PASSWORD, AS_WAS, AS_WAS
+    ),
+}
+
+
+def begin(
+    conn: Connection,
+    services: Services,
+    context: Context,
+    server: ServerRow,
+    name: str,
+    payload: Mapping[str, Any] | None = None,
+) -> None:
+    """Start the action `name` on a server, in the caller's transaction.
+
+    Raises Locked or InvalidState (409). A server that is nowhere has nothing to do on a host: delete ends here then.
+    """
+    action = ACTIONS[name]
+    check_lock(services, context, server, action)
+    if name in ("delete", "force_delete"):
+        _begin_delete(conn, services, context, server, action)
+        return
+    if server.host is None:
+        raise errors.Conflict(f"Instance {server.uuid} is not ready")
+    _enter(conn, server, action)
+    _enqueue(conn, services, context, server, action, server.host, payload)
+
+
+def check_lock(services: Services, context: Context, server: ServerRow, action: Action | None = None) -> None:
+    """Raise Locked where the server is locked and the caller may not override that."""
+    if server.locked and not (action and action.locked_too):
+        override = "os_compute_api:os-lock-server:unlock:unlock_override"
+        if not services.policy.allows(override, context, server.project_id, server.user_id):
+            raise errors.Locked(f"Instance {server.uuid} is locked")
+
+
+def invalid_state(server: ServerRow, says: str, attribute: str) -> errors.InvalidState:
+    """Nova's sentence for an action that the server's state forbids; `attribute` is vm_state or task_state."""
+    value = getattr(server, attribute)
+    return errors.InvalidState(f"Cannot '{says}' instance {server.uuid} while it is in {attribute} {value}")
+
+
+def check_state(
+    server: ServerRow, says: str, vm_states: tuple[str, ...], task_states: tuple[str | None, ...] = IDLE
+) -> None:
+    """Raise InvalidState where vm_state or task_state is not among these (for what is done in the API itself)."""
+    if server.vm_state not in vm_states:
+        raise invalid_state(server, says, "vm_state")
+    if task_states and server.task_state not in task_states:
+        raise invalid_state(server, says, "task_state")
+
+
+def _enter(conn: Connection, server: ServerRow, action: Action) -> None:
+    """Compare and set: only from an allowed state, and only one of several who try at once."""
+    allowed = (Server.id == server.id) & (Server.deleted == 0) & Server.vm_state.in_(action.vm_states)
+    if action.task_states:
+        some = [state for state in action.task_states if state is not None]
+        condition = Server.task_state.in_(some)
+        if None in action.task_states:
+            condition = condition | Server.task_state.is_(None)
+        allowed = allowed & condition
+    values = {"task_state": action.task_state, "updated_at": clock.now()}
+    if conn.execute(update(Server).where(allowed).values(**values)).rowcount == 1:
+        return
+    now = get(conn, server.uuid, None)
+    if now is None:
+        raise errors.NotFound(f"Instance {server.uuid} could not be found.")
+    check_state(now, action.says, action.vm_states, action.task_states)
+    raise invalid_state(now, action.says, "task_state")
+
+
+def _enqueue(
+    conn: Connection,
+    services: Services,
+    context: Context,
+    server: ServerRow,
+    action: Action,
+    host: str,
+    payload: Mapping[str, Any] | None,
+) -> int:
+    key = journal.enqueue(
+        conn,
+        services.seal,
+        server_id=server.id,
+        server_uuid=server.uuid,
+        request_id=context.request_id,
+        project_id=context.project_id,
+        user_id=context.user_id,
+        name=action.log,
+        operation=action.operation,
+        host=host,
+        payload=dict(payload) if payload else None,
+        lands=landing(action, server),
+    )
+    services.db.notify(conn, host)
+    return key
+
+
+def landing(action: Action, server: ServerRow) -> dict[str, Any]:
+    """Where the row says that the work lands; a worker needs no table for it, and an upgrade in between is safe."""
+    return {
+        "ok": server.vm_state if action.lands is AS_WAS else action.lands,
+        "failed": server.vm_state if action.fails is AS_WAS else action.fails,
+    }
+
+
+def start_build(
+    conn: Connection,
+    services: Services,
+    context: Context,
+    server_uuid: str,
+    *,
+    secrets: Mapping[str, Any],
+    hints: Mapping[str, Any] | None = None,
+    forced_host: str | None = None,
+) -> None:
+    """Send a new server (its rows are written) to a host, or land it in ERROR with the reasons of every host."""
+    server = get(conn, server_uuid, None)
+    if server is None:
+        raise errors.NotFound(f"Instance {server_uuid} could not be found.")
+    wanted = Wanted(
+        server.vcpus, server.memory_mb, server.disk_gb, server.availability_zone, forced_host, hints=dict(hints or {})
+    )
+    try:
+        host = scheduler.place(conn, services.settings, server.id, wanted)
+    except NoValidHost as error:
+        _no_host(conn, context, server, error)
+        return
+    conn.execute(
+        update(Server).where(Server.id == server.id).values(host=host, node=host, task_state=states.SCHEDULING)
+    )
+    _enqueue(conn, services, context, server, ACTIONS["create"], host, secrets)
+
+
+def _no_host(conn: Connection, context: Context, server: ServerRow, error: NoValidHost) -> None:
+    addresses.release(conn, server.id)
+    fault = make_fault(500, f"No valid host was found. {error.short}", error.details)
+    conn.execute(
+        update(Server)
+        .where(Server.id == server.id)
+        .values(vm_state=ERROR, task_state=None, fault_json=fault, addresses_json="{}", updated_at=clock.now())
+    )
+    journal.record(
+        conn,
+        server_id=server.id,
+        server_uuid=server.uuid,
+        request_id=context.request_id,
+        project_id=context.project_id,
+        user_id=context.user_id,
+        name="create",
+        error=str(error),
+    )
+
+
+def make_fault(code: int, message: str, details: str = "") -> str:
+    """A server's fault_json."""
+    return orjson.dumps(
+        {"code": code, "created": clock.api(clock.now()), "message": message[:255], "details": details}
+    ).decode()
+
+
+def _begin_delete(conn: Connection, services: Services, context: Context, server: ServerRow, action: Action) -> None:
+    """Delete wins over whatever runs. It waits on the host for the running step to end, no longer.
+
+    A server that is nowhere, or whose host is down, is gone at once: the host clears up when it is back (reconcile).
+    """
+    if (
+        action.log == "delete"
+        and services.settings.reclaim_instance_interval > 0
+        and server.vm_state
+        not in (
+            SOFT_DELETED,
+            ERROR,
+            BUILDING,
+        )
+    ):
+        action = ACTIONS["soft_delete"]
+    values = {"task_state": action.task_state, "updated_at": clock.now()}
+    entered = conn.execute(update(Server).where(Server.id == server.id, Server.deleted == 0).values(**values))
+    if entered.rowcount != 1:
+        raise errors.NotFound(f"Instance {server.uuid} could not be found.")
+    journal.overtake(conn, server.id)
+    if server.host is None or not scheduler.is_alive(conn, services.settings, server.host):
+        finish_delete(conn, server.id)
+        journal.record(
+            conn,
+            server_id=server.id,
+            server_uuid=server.uuid,
+            request_id=context.request_id,
+            project_id=context.project_id,
+            user_id=context.user_id,
+            name=action.log,
+        )
+        return
+    _enqueue(conn, services, context, server, action, server.host, None)
+
+
+def finish_delete(conn: Connection, server_id: int) -> None:
+    """The server is gone: its addresses, its reservation and its row's life end together."""
+    moment = clock.now()
+    addresses.release(conn, server_id)
+    scheduler.release(conn, server_id)
+    conn.execute(
+        update(Server)
+        .where(Server.id == server_id, Server.deleted == 0)
+        .values(
+            vm_state=DELETED,
+            task_state=None,
+            power_state=0,
+            deleted=1,
+            deleted_at=moment,
+            terminated_at=moment,
+            updated_at=moment,
+            user_data=None,
+        )
+    )

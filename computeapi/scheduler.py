@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which host a server goes to, and what it takes there.
+
+`place()` runs in the API's transaction: it asks FILTERS of every live host, orders what is left, and reserves on the
+first that still has room (compare-and-set on the host's counters, beside the allocation that explains them). When none
+is left it says why, host by host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from computeapi import clock
+from computeapi.db.models import Allocation, Host, Server
+from computeapi.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a server needs of a host."""
+
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+    zone: str | None = None
+    host: str | None = None  # only this one (an administrator said so)
+    hints: Mapping[str, Any] = field(default_factory=dict)
+    exclude: frozenset[str] = frozenset()
+
+
+class Candidate(NamedTuple):
+    """A host as the filters see it."""
+
+    name: str
+    disabled: int
+    forced_down: int
+    last_seen_at: str
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+    vcpus_used: int
+    memory_mb_used: int
+    disk_gb_used: int
+    servers: int
+    cpu_ratio: float
+    ram_ratio: float
+    disk_ratio: float
+
+
+class NoValidHost(Exception):
+    """No host fits; `reasons` says why, by host."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        self.reasons = dict(reasons)
+        super().__init__("No valid host was found. " + self.short)
+
+    @property
+    def short(self) -> str:
+        """For the server's owner: the reasons without the hosts' names."""
+        found = sorted(set(self.reasons.values()))
+        return "There are not enough hosts available." + (f" Reasons: {'; '.join(found)}." if found else "")
+
+    @property
+    def details(self) -> str:
+        """For administrators: host by host."""
+        return "\n".join(f"{host}: {reason}" for host, reason in sorted(self.reasons.items())) or "There are no hosts."
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What filters may look at beside the host and what is wanted."""
+
+    settings: Settings
+    alive_since: str
+    hosts_of: Mapping[str, str | None]  # server id → host, of the servers that hints name
+
+
+Filter = Callable[[Candidate, Wanted, _Facts], "str | None"]
+
+
+def _up(host: Candidate, _wanted: Wanted, facts: _Facts) -> str | None:
+    if host.disabled:
+        return "disabled"
+    if host.forced_down or host.last_seen_at < facts.alive_since:
+        return "down"
+    return None
+
+
+def _asked_for(host: Candidate, wanted: Wanted, _facts: _Facts) -> str | None:
+    if wanted.host and host.name != wanted.host:
+        return "not the host asked for"
+    return "excluded" if host.name in wanted.exclude else None
+
+
+def _zone(_host: Candidate, wanted: Wanted, facts: _Facts) -> str | None:
+    if wanted.zone and wanted.zone != facts.settings.default_availability_zone:
+        return "not in the availability zone"
+    return None
+
+
+def _room(host: Candidate, wanted: Wanted, _facts: _Facts) -> str | None:
+    for label, need, used, total in (
+        ("CPU", wanted.vcpus, host.vcpus_used, host.vcpus * host.cpu_ratio),
+        ("memory", wanted.memory_mb, host.memory_mb_used, host.memory_mb * host.ram_ratio),
+        ("disk", wanted.disk_gb, host.disk_gb_used, host.disk_gb * host.disk_ratio),
+    ):
+        if used + need > total:
+            return f"not enough {label}"
+    return None
+
+
+def _same_host(host: Candidate, wanted: Wanted, facts: _Facts) -> str | None:
+    servers = _ids(wanted.hints.get("same_host"))
+    if servers and host.name not in {facts.hosts_of.get(server) for server in servers}:
+        return "not the host of the servers in same_host"
+    return None
+
+
+def _different_host(host: Candidate, wanted: Wanted, facts: _Facts) -> str | None:
+    if host.name in {facts.hosts_of.get(server) for server in _ids(wanted.hints.get("different_host"))}:
+        return "the host of a server in different_host"
+    return None
+
+
+# Asked in this order; the first that refuses a host gives the reason.
+FILTERS: tuple[Filter, ...] = (_up, _asked_for, _zone, _room, _same_host, _different_host)
+
+_CANDIDATES = select(
+    Host.name,
+    Host.disabled,
+    Host.forced_down,
+    Host.last_seen_at,
+    Host.vcpus,
+    Host.memory_mb,
+    Host.disk_gb,
+    Host.vcpus_used,
+    Host.memory_mb_used,
+    Host.disk_gb_used,
+    Host.servers,
+    Host.cpu_allocation_ratio,
+    Host.ram_allocation_ratio,
+    Host.disk_allocation_ratio,
+)
+
+
+def _ids(hint: Any) -> list[str]:
+    return [hint] if isinstance(hint, str) else [str(item) for item in hint or []]
+
+
+def place(conn: Connection, settings: Settings, server_id: int, wanted: Wanted, role: str = "current") -> str:
+    """Pick a host and reserve there; its name. Raises NoValidHost."""
+    hosts = [Candidate._make(row) for row in conn.execute(_CANDIDATES)]
+    facts = _facts(conn, settings, wanted)
+    reasons: dict[str, str] = {}
+    fit: list[Candidate] = []
+    for host in hosts:
+        reason = next((said for each in FILTERS if (said := each(host, wanted, facts))), None)
+        if reason:
+            reasons[host.name] = reason
+        else:
+            fit.append(host)
+    fit.sort(key=lambda host: (host.servers, host.memory_mb_used - host.memory_mb * host.ram_ratio, host.name))
+    for host in fit:
+        if reserve(conn, host.name, server_id, wanted, role):
+            return host.name
+        reasons[host.name] = "just filled up"
+    raise NoValidHost(reasons)
+
+
+def _facts(conn: Connection, settings: Settings, wanted: Wanted) -> _Facts:
+    named = _ids(wanted.hints.get("same_host")) + _ids(wanted.hints.get("different_host"))
+    hosts: dict[str, str | None] = {}
+    if named:
+        rows = conn.execute(select(Server.uuid, Server.host).where(Server.uuid.in_(named), Server.deleted == 0))
+        hosts = {row[0]: row[1] for row in rows}
+    return _Facts(settings, clock.shifted(-settings.service_down_time), hosts)
+
+
+def reserve(conn: Connection, host: str, server_id: int, wanted: Wanted, role: str = "current") -> bool:
+    """Take what is wanted of `host`; False if it has no room any more."""
+    taken = conn.execute(
+        update(Host)
+        .where(
+            Host.name == host,
+            Host.vcpus_used + wanted.vcpus <= Host.vcpus * Host.cpu_allocation_ratio,
+            Host.memory_mb_used + wanted.memory_mb <= Host.memory_mb * Host.ram_allocation_ratio,
+            Host.disk_gb_used + wanted.disk_gb <= Host.disk_gb * Host.disk_allocation_ratio,
+        )
+        .values(
+            vcpus_used=Host.vcpus_used + wanted.vcpus,
+            memory_mb_used=Host.memory_mb_used + wanted.memory_mb,
+            disk_gb_used=Host.disk_gb_used + wanted.disk_gb,
+            servers=Host.servers + 1,
+        )
+    )
+    if taken.rowcount != 1:
+        return False
+    conn.execute(
+        insert(Allocation).values(
+            server_id=server_id,
+            host=host,
+            role=role,
+            vcpus=wanted.vcpus,
+            memory_mb=wanted.memory_mb,
+            disk_gb=wanted.disk_gb,
+        )
+    )
+    return True
+
+
+def release(conn: Connection, server_id: int, *, role: str | None = None) -> None:
+    """Give back what a server takes (of that role, or all). Nothing taken: no change."""
+    chosen = Allocation.server_id == server_id
+    if role is not None:
+        chosen = chosen & (Allocation.role == role)
+    rows = conn.execute(
+        select(Allocation.host, Allocation.vcpus, Allocation.memory_mb, Allocation.disk_gb).where(chosen)
+    ).all()
+    for host, vcpus, memory_mb, disk_gb in rows:  # one, or two while a resize waits
+        conn.execute(
+            update(Host)
+            .where(Host.name == host)
+            .values(
+                vcpus_used=Host.vcpus_used - vcpus,
+                memory_mb_used=Host.memory_mb_used - memory_mb,
+                disk_gb_used=Host.disk_gb_used - disk_gb,
+                servers=Host.servers - 1,
+            )
+        )
+    if rows:
+        conn.execute(delete(Allocation).where(chosen))
+
+
+def is_alive(conn: Connection, settings: Settings, host: str) -> bool:
+    """Whether the compute service of `host` says that it lives."""
+    row = conn.execute(select(Host.forced_down, Host.last_seen_at).where(Host.name == host)).first()
+    return row is not None and not row[0] and row[1] >= clock.shifted(-settings.service_down_time)
+
+
+def zone_exists(settings: Settings, zone: str) -> bool:
+    """Whether there is such an availability zone."""
+    return zone == settings.default_availability_zone
