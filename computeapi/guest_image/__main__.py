@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """python -m computeapi.guest_image --output tiny.qcow2 [--cache DIR]"""
 
 import argparse

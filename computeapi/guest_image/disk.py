@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A disk that a BIOS boots: partition 1 is FAT with syslinux, kernel and initramfs, partition 2 is the ext4 root."""
 
 import os
@@ -15,8 +16,9 @@ EPOCH = "1700000000"  # the time of everything in the image, so that the same pa
 DISK_ID = 0x50524F42
 ROOT_UUID = "11111111-2222-3333-4444-555555555555"
 
+# nokaslr: in so little memory there is no choice of places, and the kernel would say so on the screen.
 # no_timer_check: on a busy machine without KVM the check of the timer may fail, and the kernel would panic.
-KERNEL_OPTIONS = "console=tty0 console=ttyS0 quiet no_timer_check"
+KERNEL_OPTIONS = "console=tty0 console=ttyS0 quiet nokaslr no_timer_check"
 BOOT_CONFIG = f"""SERIAL 0 115200
 DEFAULT tiny
 PROMPT 0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packs a tree as an initramfs: a gzipped cpio archive of the kind "newc", the same bytes for the same tree."""
 
 import gzip

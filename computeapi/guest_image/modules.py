@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernel modules, in an order in which plain insmod can load them."""
 
 import lzma

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The packages a guest is made of: fetched with apt-get, unpacked without being installed."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What lies in the guest's two file systems: its initramfs and its root."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adopt orphans and reap them: reaper.py [COMMAND ARG...]
 
 libvirt waits until a guest's QEMU that it killed is reaped, and some process 1 (in containers, mostly) take a second
