@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from computeapi.backends.image.base import ImageBackend
+from computeapi.backends.image.embedded import EmbeddedImages
 from computeapi.db.engine import Database
 from computeapi.settings import Settings
 
 
 def load(settings: Settings, db: Database) -> ImageBackend:
     """The image backend that the settings ask for."""
-    nothing: Any = None
-    return nothing  # type: ignore[no-any-return]
+    return EmbeddedImages(settings, db)

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from computeapi.context import Context
@@ -16,11 +17,14 @@ from computeapi.context import Context
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """An image as the Compute API needs it. Sizes in bytes, min_disk in GiB, min_ram in MiB; times as stored text."""
+    """An image as the Compute API needs it. Sizes in bytes, min_disk in GiB, min_ram in MiB; times as stored text.
+
+    `properties` are all that Glance has no column for. `virtual_size` is the disk that a guest sees, where known.
+    """
 
     id: str
     name: str | None
-    status: str  # Glance's: queued | saving | active | …
+    status: str  # Glance's: queued | saving | uploading | importing | active | deactivated | killed | deleted | …
     owner: str | None
     visibility: str
     disk_format: str | None
@@ -33,30 +37,41 @@ class ImageInfo:
     updated_at: str
     protected: bool = False
     properties: dict[str, str] = field(default_factory=dict)
+    virtual_size: int | None = None
 
 
 class ImageBackend(ABC):
-    """Images as the caller's context may see them. Raises errors.NotFound, Forbidden, Conflict, BadRequest."""
+    """Images as the caller's context may see them.
+
+    Raises errors.NotFound, Forbidden, Conflict, BadRequest, TooLarge, and Unavailable where the service is away.
+    """
 
     @abstractmethod
     def show(self, context: Context, image_id: str) -> ImageInfo:
         """One image."""
 
     @abstractmethod
-    def list(self, context: Context, filters: dict[str, Any], limit: int, marker: str | None) -> list[ImageInfo]:
-        """Images, newest first. Filters: name, status, changes-since, server, type, minDisk, minRam, property-*."""
+    def list(self, context: Context, filters: Mapping[str, str], limit: int, marker: str | None) -> list[ImageInfo]:
+        """Up to `limit` images, newest first, after `marker`.
+
+        `filters` are those of Glance's `GET /v2/images` (name, status, min_disk, min_ram, any property, …), and
+        "changes-since", an ISO 8601 time: with it deleted images are among them, where the service can tell.
+        """
 
     @abstractmethod
     def set_properties(self, context: Context, image_id: str, properties: dict[str, str], purge: bool) -> ImageInfo:
-        """Merge `properties` in (purge: they replace all there are)."""
+        """Merge `properties` in (purge: they replace all there are). The image as it is then."""
 
     @abstractmethod
     def delete(self, context: Context, image_id: str) -> None:
-        """Delete an image."""
+        """Delete an image. Raises Forbidden for a protected one."""
 
     @abstractmethod
     def create(self, context: Context, name: str, disk_format: str, properties: dict[str, str], **fields: Any) -> str:
-        """Register an image with no bytes yet (status queued); its id."""
+        """Register an image with no bytes yet (status queued); its id.
+
+        `fields` are Glance's: container_format (bare unless given), min_disk, min_ram, visibility, protected, tags, id.
+        """
 
     @abstractmethod
     def upload(self, context: Context, image_id: str, chunks: Iterable[bytes]) -> None:
@@ -64,4 +79,12 @@ class ImageBackend(ABC):
 
     @abstractmethod
     def chunks(self, context: Context, image_id: str) -> Iterator[bytes]:
-        """The bytes of an active image, streamed."""
+        """The bytes of an active image, streamed. NotFound, where it has none, is raised before the first."""
+
+    def local_path(self, context: Context, image_id: str) -> Path | None:
+        """The file on this machine that has an active image's bytes, to be read only; None where there is none."""
+        return None
+
+    def endpoint(self, host_url: str) -> str:
+        """The image service's URL as clients reach it; `host_url` is what they call us by."""
+        return f"{host_url}/image"

@@ -3,8 +3,21 @@
 
 from computeapi.db.models.base import Base
 from computeapi.db.models.hosts import Host
-from computeapi.db.models.identity import Assignment, Domain, Project, Revocation, Role, User
-from computeapi.db.models.images import Image, ImageMember, ImageTag
+from computeapi.db.models.identity import (
+    ApplicationCredential,
+    Assignment,
+    Domain,
+    Group,
+    GroupMember,
+    ImpliedRole,
+    Limit,
+    Project,
+    RegisteredLimit,
+    Revocation,
+    Role,
+    User,
+)
+from computeapi.db.models.images import Image, ImageMember, ImageProperty, ImageTag
 from computeapi.db.models.journal import Action, ActionEvent
 from computeapi.db.models.networks import FixedIp, Network, Port, Subnet
 from computeapi.db.models.servers import Allocation, BlockDevice, Flavor, FlavorAccess, Keypair, Server
@@ -13,6 +26,7 @@ __all__ = [
     "Action",
     "ActionEvent",
     "Allocation",
+    "ApplicationCredential",
     "Assignment",
     "Base",
     "BlockDevice",
@@ -20,14 +34,20 @@ __all__ = [
     "FixedIp",
     "Flavor",
     "FlavorAccess",
+    "Group",
+    "GroupMember",
     "Host",
     "Image",
     "ImageMember",
+    "ImageProperty",
     "ImageTag",
+    "ImpliedRole",
     "Keypair",
+    "Limit",
     "Network",
     "Port",
     "Project",
+    "RegisteredLimit",
     "Revocation",
     "Role",
     "Server",
