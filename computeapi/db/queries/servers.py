@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, String, and_, cast, func, or_, select, update
+from sqlalchemy import insert as insert_into
+from sqlalchemy.exc import DataError
 
-from computeapi.db.models import Server
+from computeapi import errors, states
+from computeapi.db.models import BlockDevice, FixedIp, Port, Server
 from computeapi.db.models.servers import instance_name
+from computeapi.db.queries import patterns
+from computeapi.db.queries.common import insert_key
 
 
 class ServerRow(NamedTuple):
@@ -88,7 +95,146 @@ def get_by_key(conn: Connection, key: int) -> ServerRow | None:
     return ServerRow._make(row) if row else None
 
 
-def insert(conn: Connection, values: dict[str, Any]) -> int:
+def insert(conn: Connection, values: Mapping[str, Any]) -> int:
     """Write a new server; its row key."""
-    key = conn.execute(Server.__table__.insert().values(**values)).inserted_primary_key  # type: ignore[attr-defined]
-    return int(key[0])
+    return insert_key(conn, insert_into(Server).values(**values))
+
+
+def add_block_devices(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the disks that servers shall have."""
+    if rows:
+        conn.execute(insert_into(BlockDevice), [dict(row) for row in rows])
+
+
+def change(conn: Connection, key: int, values: Mapping[str, Any]) -> None:
+    """Set columns of a server."""
+    conn.execute(update(Server).where(Server.id == key).values(**values))
+
+
+def lock_row(conn: Connection, key: int) -> ServerRow | None:
+    """A server as it is now, and as it stays until this transaction ends; None once it is deleted."""
+    row = conn.execute(_BY_UUID.where(Server.id == key, Server.deleted == 0).with_for_update()).first()
+    return ServerRow._make(row) if row else None
+
+
+# --- lists ---
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a list asks for. Names of columns are those of ServerRow; a text of `found` is a regular expression."""
+
+    project_id: str | None  # None: of all projects
+    exact: dict[str, str] = field(default_factory=dict)
+    found: dict[str, str] = field(default_factory=dict)
+    statuses: list[str] = field(default_factory=list)  # of the API
+    deleted: bool | None = False  # None: both
+    soft_deleted: bool | None = None  # None: with the deleted ones
+    changed_since: str | None = None
+    ip: str | None = None  # regular expressions, from the address's beginning
+    ip6: str | None = None
+    order: list[tuple[str, bool]] = field(default_factory=list)  # (column, falling)
+    limit: int = 1000
+    marker: str | None = None  # the uuid of the last server of the page before
+
+
+def page(conn: Connection, columns: Sequence[str], wanted: Wanted) -> Sequence[Sequence[Any]]:
+    """These columns of the servers that a list asks for: one statement (and one more to find the marker).
+
+    Raises BadRequest for an unknown marker and for a regular expression that can't be used.
+    """
+    order = [*wanted.order, ("id", wanted.order[0][1])]
+    statement = select(*(getattr(Server, name) for name in columns)).where(*_conditions(conn, wanted))
+    if wanted.marker is not None:
+        statement = statement.where(_after(conn, wanted, order))
+    statement = statement.order_by(
+        *(_sortable(name).desc() if falling else _sortable(name).asc() for name, falling in order)
+    ).limit(wanted.limit)
+    try:
+        return conn.execute(statement).all()
+    except DataError:
+        raise errors.BadRequest("Invalid input for query parameters: the database can't search for that.") from None
+
+
+def _conditions(conn: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.project_id is not None:
+        conditions.append(Server.project_id == wanted.project_id)
+    conditions += _alive(wanted)
+    conditions += [getattr(Server, name) == value for name, value in wanted.exact.items()]
+    if wanted.statuses:
+        conditions.append(or_(*(_shows(status) for status in wanted.statuses)))
+    if wanted.changed_since is not None:
+        conditions.append(Server.updated_at >= wanted.changed_since)
+    for name, pattern in wanted.found.items():
+        column = getattr(Server, name)
+        text = column if isinstance(column.type, String) else cast(column, String)
+        conditions.append(patterns.matches(conn, text, pattern))
+    if wanted.ip is not None or wanted.ip6 is not None:
+        conditions.append(_has_address(conn, wanted))
+    return conditions
+
+
+def _alive(wanted: Wanted) -> list[ColumnElement[bool]]:
+    """Nova's two kinds of deleted: gone, and waiting for the deferred delete (soft)."""
+    if wanted.deleted is None:
+        return []
+    if wanted.deleted:
+        soft = wanted.soft_deleted is not False
+        return [or_(Server.deleted == 1, Server.vm_state == states.SOFT_DELETED) if soft else Server.deleted == 1]
+    return [Server.deleted == 0] + ([] if wanted.soft_deleted else [Server.vm_state != states.SOFT_DELETED])
+
+
+def _shows(status: str) -> ColumnElement[bool]:
+    """A condition: the API shows this status for the server."""
+    vm_states, tasks = states.states_of_status(status)
+    if tasks is not None:
+        return and_(Server.vm_state.in_(vm_states), Server.task_state.in_(tasks))
+    return or_(
+        *(
+            and_(
+                Server.vm_state == vm_state,
+                or_(Server.task_state.is_(None), Server.task_state.not_in(states.renamed_tasks(vm_state))),
+            )
+            for vm_state in vm_states
+        )
+    )
+
+
+def _has_address(conn: Connection, wanted: Wanted) -> ColumnElement[bool]:
+    of_version = []
+    for pattern, version_6 in ((wanted.ip, False), (wanted.ip6, True)):
+        if pattern is not None:
+            kind = FixedIp.address.contains(":") if version_6 else FixedIp.address.not_like("%:%")
+            of_version.append(and_(kind, patterns.matches(conn, FixedIp.address, f"^(?:{pattern})")))
+    owners = select(Port.server_id).join(FixedIp, FixedIp.port_id == Port.id)
+    return Server.id.in_(owners.where(Port.server_id.is_not(None), or_(*of_version)))
+
+
+# Sorted with NULL as the least, alike on all engines.
+_NULLABLE = {name for name in ServerRow._fields if getattr(Server, name).property.columns[0].nullable}
+
+
+def _sortable(name: str) -> ColumnElement[Any]:
+    column: ColumnElement[Any] = getattr(Server, name)
+    return func.coalesce(column, "") if name in _NULLABLE else column
+
+
+def _after(conn: Connection, wanted: Wanted, order: list[tuple[str, bool]]) -> ColumnElement[bool]:
+    """A condition: behind the marker in this order. The outer bound is there for the index."""
+    last = None
+    if wanted.marker is not None and len(wanted.marker) <= 64:
+        chosen = select(*(_sortable(name) for name, _ in order)).where(Server.uuid == wanted.marker)
+        if wanted.project_id is not None:
+            chosen = chosen.where(Server.project_id == wanted.project_id)
+        last = conn.execute(chosen).first()
+    if last is None:
+        raise errors.BadRequest(f"marker [{wanted.marker}] not found")
+    behind: ColumnElement[bool] | None = None
+    for (name, falling), value in reversed(list(zip(order, last, strict=True))):
+        column = _sortable(name)
+        beyond = column < value if falling else column > value
+        behind = beyond if behind is None else or_(beyond, and_(column == value, behind))
+    first = _sortable(order[0][0])
+    bound = first <= last[0] if order[0][1] else first >= last[0]
+    return and_(bound, behind) if behind is not None else bound
