@@ -107,9 +107,6 @@ ACTIONS: dict[str, Action] = {
     "unpause": Action("unpause", "unpause", "unpause", (PAUSED,), IDLE, states.UNPAUSING, ACTIVE),
     "suspend": Action("suspend", "suspend", "suspend", (ACTIVE,), IDLE, states.SUSPENDING, SUSPENDED),
     "resume": Action("resume", "resume", "resume", (SUSPENDED,), IDLE, states.RESUMING, ACTIVE),
-    "change_password": Action(
-        "changePassword", "changePassword", "change_password", (ACTIVE,), IDLE, states.UPDATING_PASSWORD, AS_WAS, AS_WAS
-    ),
 }
 
 
@@ -162,10 +159,10 @@ def check_state(
 
 def _enter(conn: Connection, server: ServerRow, action: Action) -> None:
     """Compare and set: only from an allowed state, and only one of several who try at once."""
-    allowed = (Server.id == server.id) & (Server.deleted == 0) & Server.vm_state.in_(action.vm_states)
+    allowed: Any = (Server.id == server.id) & (Server.deleted == 0) & Server.vm_state.in_(action.vm_states)
     if action.task_states:
         some = [state for state in action.task_states if state is not None]
-        condition = Server.task_state.in_(some)
+        condition: Any = Server.task_state.in_(some)
         if None in action.task_states:
             condition = condition | Server.task_state.is_(None)
         allowed = allowed & condition

@@ -11,15 +11,23 @@ from __future__ import annotations
 from typing import Any
 
 from computeapi import policy
-from computeapi.api.compute.routes import COMPUTE
+from computeapi.api.compute.routes import COMPUTE, VERSION_DOCUMENTS
 from computeapi.api.compute.routes import RULES as COMPUTE_RULES
 from computeapi.endpoint import Endpoint
 
 Table = dict[str, dict[str, Endpoint]]
 
-PREFIX = {"compute": "", "identity": "/identity", "image": "/image", "network": "/network", "volume": "/volume"}
+PREFIX = {
+    "versions": "",
+    "compute": "/v2.1",
+    "identity": "/identity",
+    "image": "/image",
+    "network": "/network",
+    "volume": "/volume",
+}
 
 ROUTES: dict[str, Table] = {
+    "versions": VERSION_DOCUMENTS,
     "compute": COMPUTE,
 }
 

@@ -6,19 +6,45 @@ from __future__ import annotations
 from typing import Any
 
 from computeapi.api.compute import flavors, version_documents
+from computeapi.api.compute.servers import action_log
+from computeapi.api.compute.servers import actions as server_actions
+from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.endpoint import ANY_TOKEN, PUBLIC, Endpoint, actions, endpoint
 
+_LOG = "os_compute_api:os-instance-actions"
+
 RULES: list[Any] = [
+    *server_actions.RULES,
     *flavors.RULES,
 ]
 
-COMPUTE: dict[str, dict[str, Endpoint]] = {
-    # --- version documents ---
+# By whole path; all others below stand under /v2.1 (and /v2, and with the project's id in between).
+VERSION_DOCUMENTS: dict[str, dict[str, Endpoint]] = {
     "/": {"GET": endpoint(version_documents.index, PUBLIC)},
     "/v2.1": {"GET": endpoint(version_documents.show, PUBLIC)},
     "/v2.1/": {"GET": endpoint(version_documents.show, PUBLIC)},
     "/v2": {"GET": endpoint(version_documents.show_legacy, PUBLIC)},
     "/v2/": {"GET": endpoint(version_documents.show_legacy, PUBLIC)},
+}
+
+COMPUTE: dict[str, dict[str, Endpoint]] = {
+    # --- servers: actions and their log ---
+    "/servers/{server_id}/action": {"POST": actions(server_actions.SERVER_ACTIONS)},
+    "/servers/{server_id}/diagnostics": {
+        "GET": endpoint(server_actions.diagnostics, "os_compute_api:os-server-diagnostics", loads=load_server)
+    },
+    "/servers/{server_id}/os-instance-actions": {
+        "GET": endpoint(action_log.index("instanceActions", "instance_uuid"), f"{_LOG}:list", loads=load_server)
+    },
+    "/servers/{server_id}/os-instance-actions/{request_id}": {
+        "GET": endpoint(action_log.show("instanceAction", "instance_uuid"), f"{_LOG}:show", loads=load_server)
+    },
+    "/servers/os-server-actions/{server_id}": {
+        "GET": endpoint(action_log.index("serverActions", "server_uuid"), f"{_LOG}:list", loads=load_server)
+    },
+    "/servers/os-server-actions/{server_id}/{request_id}": {
+        "GET": endpoint(action_log.show("serverAction", "server_uuid"), f"{_LOG}:show", loads=load_server)
+    },
     # --- flavors ---
     "/flavors": {
         "GET": endpoint(flavors.index, ANY_TOKEN, query=flavors.LIST_QUERY),

@@ -1,1 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
+"""STEPS: what each operation does on its host. `lifecycle.ACTIONS` names them; so do the rows of the journal, so a name
+here is kept for as long as rows of an earlier release may be open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from computeapi.compute.operation import Operation, Work
+from computeapi.compute.operations import build, power, questions
+
+OPERATIONS: dict[str, Operation] = {
+    "build": build.BUILD,
+    "delete": build.DELETE,
+    "soft_delete": power.SOFT_DELETE,
+    "start": power.START,
+    "stop": power.STOP,
+    "reboot_soft": power.REBOOT_SOFT,
+    "reboot_hard": power.REBOOT_HARD,
+    "pause": power.PAUSE,
+    "unpause": power.UNPAUSE,
+    "suspend": power.SUSPEND,
+    "resume": power.RESUME,
+}
+
+QUESTIONS: dict[str, Callable[[Work], Any]] = {
+    "console_output": questions.console_output,
+    "diagnostics": questions.diagnostics,
+    "set_password": questions.set_password,
+}

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server as its host shall have it: what the rows say, in the hypervisor seam's words."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+import orjson
+
+from computeapi.compute import config_drive as drive
+from computeapi.compute.operation import Work
+from computeapi.db.queries import addresses
+from computeapi.db.queries.addresses import Nic
+from computeapi.virt.base import DhcpHost, DiskSpec, DomainSpec, NetworkSpec, NicSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDisk:
+    """A disk in the host's own pool. `size_gb` 0: as large as its base."""
+
+    volume: str
+    size_gb: int
+    base: str | None
+    target: str
+    boot_index: int | None = None
+
+
+def prefix(server_uuid: str) -> str:
+    """How the names of a server's volumes begin."""
+    return f"{server_uuid}_"
+
+
+def base_name(image_id: str) -> str:
+    """The volume that holds an image's bytes."""
+    return f"base_{image_id}"
+
+
+def config_drive_name(server_uuid: str) -> str:
+    """The volume of a server's config drive."""
+    return f"{server_uuid}_config"
+
+
+def network_name(nic: Nic) -> str:
+    """The host's name for a network."""
+    return "net-" + nic.network_uuid.replace("-", "")[:11]
+
+
+def local_disks(work: Work) -> list[LocalDisk]:
+    """Root, ephemeral and swap, in the order in which the guest sees them."""
+    server = work.server
+    flavor = orjson.loads(server.flavor_json)
+    disks: list[LocalDisk] = []
+    if server.image_id:
+        base = base_name(server.image_id)
+        disks.append(LocalDisk(f"{server.uuid}_disk", int(flavor["disk"]), base, "vda", boot_index=1))
+    if int(flavor.get("ephemeral") or 0):
+        disks.append(LocalDisk(f"{server.uuid}_disk.eph0", int(flavor["ephemeral"]), None, _target(len(disks))))
+    swap_mb = int(flavor.get("swap") or 0)
+    if swap_mb:
+        disks.append(LocalDisk(f"{server.uuid}_disk.swap", -(-swap_mb // 1024), None, _target(len(disks))))
+    return disks
+
+
+def _target(position: int) -> str:
+    return "vd" + "abcdefghijklmnopqrstuvwxyz"[position]
+
+
+def nics(work: Work) -> list[Nic]:
+    """The server's interfaces as the database has them now."""
+    with work.tools.db.read() as conn:
+        return addresses.nics(conn, work.server.id)
+
+
+def network_spec(work: Work, nic: Nic) -> NetworkSpec | None:
+    """The network of an interface as its host shall have it; None where it has no IPv4 subnet of ours to serve."""
+    if nic.cidr is None or nic.gateway is None or ipaddress.ip_network(nic.cidr).version != 4:
+        return None
+    return NetworkSpec(
+        name=network_name(nic),
+        uuid=nic.network_uuid,
+        bridge=nic.bridge,
+        cidr=nic.cidr,
+        gateway=nic.gateway,
+        dhcp=nic.dhcp,
+        domain=work.tools.settings.dhcp_domain,
+        dns=nic.dns,
+        mtu=nic.mtu,
+    )
+
+
+def dhcp_hosts(work: Work, nic: Nic) -> list[DhcpHost]:
+    """What DHCP shall answer that interface."""
+    return [DhcpHost(nic.mac, address, work.server.hostname) for address in nic.addresses if "." in address][:1]
+
+
+def domain_spec(work: Work) -> DomainSpec:
+    """The guest itself."""
+    server = work.server
+    disks = [
+        DiskSpec(disk.volume, disk.target, boot_index=disk.boot_index, serial=f"{server.uuid[:18]}{disk.target}"[:20])
+        for disk in local_disks(work)
+    ]
+    if has_config_drive(work):
+        disks.append(
+            DiskSpec(config_drive_name(server.uuid), "sda", bus="sata", device="cdrom", format="raw", read_only=True)
+        )
+    flavor = orjson.loads(server.flavor_json)
+    return DomainSpec(
+        uuid=server.uuid,
+        name=server.instance_name,
+        vcpus=server.vcpus,
+        memory_mb=server.memory_mb,
+        disks=tuple(disks),
+        nics=tuple(
+            NicSpec(nic.mac, network_name(nic), tap="tap" + nic.port_id[:11], mtu=nic.mtu) for nic in nics(work)
+        ),
+        title=server.name,
+        metadata={"project": server.project_id, "user": server.user_id, "flavor": str(flavor.get("name", ""))},
+        image_properties={key: str(value) for key, value in orjson.loads(server.image_json).items()},
+    )
+
+
+def has_config_drive(work: Work) -> bool:
+    """Whether the server gets a config drive: its own wish, or the setting."""
+    return bool(work.server.config_drive) or work.tools.settings.force_config_drive
+
+
+def config_drive(work: Work) -> bytes:
+    """The config drive's ISO image."""
+    return drive.build(config_data(work))
+
+
+def config_data(work: Work) -> drive.ConfigDriveData:
+    """What the config drive and the metadata service tell the guest."""
+    server, secrets = work.server, work.entry.payload
+    return drive.ConfigDriveData(
+        uuid=server.uuid,
+        name=server.name,
+        hostname=f"{server.hostname}.{work.tools.settings.dhcp_domain}",
+        project_id=server.project_id,
+        availability_zone=server.availability_zone or work.tools.settings.default_availability_zone,
+        launch_index=server.launch_index,
+        meta=orjson.loads(server.metadata_json),
+        key_name=server.key_name,
+        public_key=server.key_data,
+        admin_password=secrets.get("admin_password"),
+        user_data=server.user_data,
+        files=tuple((item["path"], item["contents"]) for item in secrets.get("personality") or ()),
+        nics=tuple(nics(work)),
+    )

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operation is made of: named steps, each with do and undo, and what they are given to work with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from computeapi import clock, journal
+from computeapi.backends.image.base import ImageBackend
+from computeapi.context import Context
+from computeapi.db.engine import Database
+from computeapi.db.models import Action, Server
+from computeapi.db.queries.servers import ServerRow
+from computeapi.sealing import Seal
+from computeapi.settings import Settings
+from computeapi.virt.base import Hypervisor
+
+
+class Cancelled(Exception):
+    """Delete waits behind this work: stop here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a compute service works with."""
+
+    settings: Settings
+    db: Database
+    seal: Seal
+    driver: Hypervisor
+    images: ImageBackend
+    host: str
+    epoch: int
+
+
+@dataclass(slots=True)
+class Work:
+    """One claimed action, as its steps see it. `landing` is what else is written to the server when it lands."""
+
+    tools: Tools
+    entry: journal.Entry
+    server: ServerRow
+    landing: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def driver(self) -> Hypervisor:
+        """This host's hypervisor."""
+        return self.tools.driver
+
+    @property
+    def context(self) -> Context:
+        """The caller's, with the rights of the service (its image may be another project's, shared with it)."""
+        return Context(
+            self.entry.request_id, self.server.user_id, self.server.project_id, frozenset({"admin", "member", "reader"})
+        )
+
+    def save(self, **columns: Any) -> None:
+        """Write something about the server now, while the work goes on. Raises Fenced, Cancelled."""
+        with self.tools.db.write() as conn:
+            cancel = journal.hold(conn, self.entry)
+            conn.execute(update(Server).where(Server.id == self.server.id).values(updated_at=clock.now(), **columns))
+        if cancel:
+            raise Cancelled
+
+    def wait(self, condition: Callable[[], bool], seconds: float, interval: float = 0.2) -> bool:
+        """Wait until `condition()`; False when it does not come true in time. Raises Cancelled."""
+        until = time.monotonic() + seconds
+        looked = time.monotonic()
+        while not condition():
+            if time.monotonic() >= until:
+                return False
+            time.sleep(interval)
+            if time.monotonic() - looked > 1.0:
+                looked = time.monotonic()
+                self.check_cancelled()
+        return True
+
+    def check_cancelled(self) -> None:
+        """Raise Cancelled where delete waits behind this work."""
+        with self.tools.db.read() as conn:
+            if conn.execute(select(Action.cancel).where(Action.id == self.entry.id)).scalar():
+                raise Cancelled
+
+
+Do = Callable[[Work], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`do` and `undo` are each find-or-create: after a crash they may run again, on whatever is there."""
+
+    name: str
+    do: Do
+    undo: Do | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Steps in order, and what belongs to the transaction that ends them."""
+
+    steps: tuple[Step, ...]
+    finished: Callable[[Connection, Work], None] | None = None
+    failed: Callable[[Connection, Work], None] | None = None  # only when all was undone
+    runs_on_deleted: bool = False

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making a server on its host, and taking it away."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, update
+
+from computeapi import clock, errors, lifecycle, scheduler, states
+from computeapi.compute import guest
+from computeapi.compute.operation import Operation, Step, Work
+from computeapi.db.models import Server
+from computeapi.db.queries import addresses
+from computeapi.states import PowerState
+
+
+def fetch_image(work: Work) -> None:
+    """The image's bytes are on this host, as the base of its servers' disks."""
+    work.save(task_state=states.BLOCK_DEVICE_MAPPING)
+    if not work.server.image_id:
+        return
+    image = work.tools.images.show(work.context, work.server.image_id)
+    if image.status != "active":
+        raise errors.Conflict(f"Image {image.id} is not active.")
+    work.driver.ensure_base(
+        guest.base_name(image.id),
+        image.disk_format or "raw",
+        image.size or 0,
+        lambda: work.tools.images.chunks(work.context, image.id),
+    )
+
+
+def make_disks(work: Work) -> None:
+    """Root, ephemeral and swap disks."""
+    for disk in guest.local_disks(work):
+        work.driver.ensure_disk(disk.volume, disk.size_gb, disk.base)
+
+
+def remove_disks(work: Work) -> None:
+    """Every volume of this server."""
+    work.driver.remove_volumes(guest.prefix(work.server.uuid))
+
+
+def plug(work: Work) -> None:
+    """The networks are on this host, and promise the server its addresses."""
+    work.save(task_state=states.NETWORKING)
+    for nic in guest.nics(work):
+        spec = guest.network_spec(work, nic)
+        if spec is None:
+            continue
+        work.driver.ensure_network(spec)
+        for host in guest.dhcp_hosts(work, nic):
+            work.driver.ensure_dhcp_host(spec.name, host)
+
+
+def unplug(work: Work) -> None:
+    """The networks promise this server nothing any more."""
+    for nic in guest.nics(work):
+        if guest.network_spec(work, nic) is not None:
+            work.driver.remove_dhcp_host(guest.network_name(nic), nic.mac)
+
+
+def make_config_drive(work: Work) -> None:
+    """The config drive, if the server has one."""
+    work.save(task_state=states.SPAWNING)
+    if guest.has_config_drive(work):
+        work.driver.ensure_iso(guest.config_drive_name(work.server.uuid), guest.config_drive(work))
+
+
+def define(work: Work) -> None:
+    """The host knows the guest."""
+    work.driver.define(guest.domain_spec(work))
+
+
+def undefine(work: Work) -> None:
+    """The host does not know the guest."""
+    work.driver.undefine(work.server.uuid)
+
+
+def start(work: Work) -> None:
+    """The guest runs."""
+    work.driver.start(work.server.uuid)
+    work.landing |= {
+        "power_state": int(PowerState.RUNNING),
+        "launched_at": work.server.launched_at or clock.now(),
+        "progress": 0,
+    }
+
+
+def stop(work: Work) -> None:
+    """The guest is off."""
+    work.driver.power_off(work.server.uuid)
+
+
+def release(conn: Connection, work: Work) -> None:
+    """Nothing is left on the host: the server is nowhere, and takes nothing."""
+    addresses.release(conn, work.server.id)
+    scheduler.release(conn, work.server.id)
+    conn.execute(
+        update(Server)
+        .where(Server.id == work.server.id)
+        .values(host=None, node=None, addresses_json="{}", power_state=int(PowerState.NOSTATE))
+    )
+
+
+BUILD = Operation(
+    (
+        Step("image", fetch_image),
+        Step("disks", make_disks, remove_disks),
+        Step("network", plug, unplug),
+        Step("config_drive", make_config_drive),
+        Step("define", define, undefine),
+        Step("start", start, stop),
+    ),
+    failed=release,
+)
+
+DELETE = Operation(
+    (
+        Step("undefine", undefine),
+        Step("network", unplug),
+        Step("disks", remove_disks),
+    ),
+    finished=lambda conn, work: lifecycle.finish_delete(conn, work.server.id),
+    runs_on_deleted=True,
+)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a compute service does now and then: reclaim what was deleted long ago, see that all is as it should be."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import delete, func, select, update
+
+from computeapi import clock, journal, lifecycle, states
+from computeapi.compute import reconcile
+from computeapi.compute.operation import Tools
+from computeapi.db.models import Action, Allocation, Host, Server
+
+INTERVAL = 30.0  # seconds
+_BATCH = 50
+
+
+def run(tools: Tools) -> None:
+    """All of them, once."""
+    forget_questions(tools)
+    reclaim(tools)
+    mend_counters(tools)
+    reconcile.run(tools)
+
+
+def forget_questions(tools: Tools) -> None:
+    """Questions whose asker went away."""
+    with tools.db.write() as conn:
+        conn.execute(delete(Action).where(Action.hidden == 1, Action.created_at < clock.shifted(-3600)))
+
+
+def reclaim(tools: Tools) -> int:
+    """Servers of this host that were soft-deleted longer ago than the setting; how many now go."""
+    interval = tools.settings.reclaim_instance_interval
+    if interval <= 0:
+        return 0
+    action = lifecycle.ACTIONS["delete"]
+    with tools.db.write() as conn:
+        rows = conn.execute(
+            select(Server.id, Server.uuid, Server.project_id, Server.user_id)
+            .where(
+                Server.host == tools.host,
+                Server.vm_state == states.SOFT_DELETED,
+                Server.task_state.is_(None),
+                Server.deleted == 0,
+                Server.updated_at < clock.shifted(-interval),
+            )
+            .limit(_BATCH)
+        ).all()
+        for key, server_uuid, project_id, user_id in rows:  # a batch, each its own row of the journal
+            conn.execute(update(Server).where(Server.id == key).values(task_state=states.DELETING))
+            journal.enqueue(
+                conn,
+                tools.seal,
+                server_id=key,
+                server_uuid=server_uuid,
+                request_id=f"req-{uuid.uuid4()}",
+                project_id=project_id,
+                user_id=user_id,
+                name=action.log,
+                operation=action.operation,
+                host=tools.host,
+                lands={"ok": states.DELETED, "failed": states.ERROR},
+            )
+    return len(rows)
+
+
+def mend_counters(tools: Tools) -> bool:
+    """This host's counters are the sum of its allocations; True if they were not."""
+    total = select(
+        func.coalesce(func.sum(Allocation.vcpus), 0),
+        func.coalesce(func.sum(Allocation.memory_mb), 0),
+        func.coalesce(func.sum(Allocation.disk_gb), 0),
+        func.count(Allocation.id),
+    ).where(Allocation.host == tools.host)
+    now = select(Host.vcpus_used, Host.memory_mb_used, Host.disk_gb_used, Host.servers).where(Host.name == tools.host)
+    with tools.db.write() as conn:
+        have = conn.execute(now.with_for_update()).one()
+        sums = tuple(int(value) for value in conn.execute(total).one())
+        if tuple(have) == sums:
+            return False
+        vcpus, memory_mb, disk_gb, servers = sums
+        conn.execute(
+            update(Host)
+            .where(Host.name == tools.host)
+            .values(vcpus_used=vcpus, memory_mb_used=memory_mb, disk_gb_used=disk_gb, servers=servers)
+        )
+    return True
