@@ -20,6 +20,7 @@ def main() -> int:
         help="where kernel and initramfs (vmlinuz, initrd.gz) go (default: the output's directory)",
     )
     parser.add_argument("--force", action="store_true", help="build even if nothing has changed")
+    parser.add_argument("--check", action="store_true", help="build nothing; fail if there is something to build")
     options = parser.parse_args()
     output: Path = options.output.resolve()
     cache: Path = (options.cache or output.parent).resolve()
@@ -28,6 +29,8 @@ def main() -> int:
     made = [output, cache / "vmlinuz", cache / "initrd.gz"]
     if not options.force and all(path.exists() for path in made) and stamp.exists() and stamp.read_text() == wanted:
         return 0
+    if options.check:
+        return 1
     try:
         build(output, cache)
     except BuildError as error:

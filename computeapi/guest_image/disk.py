@@ -60,7 +60,7 @@ def boot_record(boot_sectors: int, root_sectors: int) -> bytes:
 
 
 def make_boot(part: Path, kernel: Path, initrd: Path, work: Path) -> None:
-    environment = os.environ | {"SOURCE_DATE_EPOCH": EPOCH, "MTOOLS_SKIP_CHECK": "1", "TZ": "UTC"}
+    environment = {"SOURCE_DATE_EPOCH": EPOCH, "MTOOLS_SKIP_CHECK": "1", "TZ": "UTC"}
     config = work / "syslinux.cfg"
     config.write_text(BOOT_CONFIG)
     size = -(-(kernel.stat().st_size + initrd.stat().st_size + 2 * MIB) // MIB) * MIB
@@ -75,7 +75,7 @@ def make_boot(part: Path, kernel: Path, initrd: Path, work: Path) -> None:
 
 def make_root(part: Path, tree: Tree, work: Path) -> None:
     """Filled by debugfs: it needs no mount, and makes everything root's."""
-    environment = os.environ | {"E2FSPROGS_FAKE_TIME": EPOCH}
+    environment = {"E2FSPROGS_FAKE_TIME": EPOCH}
     _empty_file(part, -(-(tree.size() * 5 // 4 + FREE_SPACE) // MIB) * MIB)
     options = ("-q", "-t", "ext4", "-b", "1024", "-m", "0", "-L", "tiny", "-U", ROOT_UUID)
     extended = f"hash_seed={ROOT_UUID},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python -m computeapi.guest_image.kvm_probe --cache DIR: does KVM really run a guest here?
+"""python -m computeapi.guest_image.kvm_probe --cache DIR --remember FILE: does KVM run a guest here?
 
 That /dev/kvm exists says little: in some virtual machines it is there, and a guest hangs as soon as it leaves real
-mode. So a real kernel is booted. What came out is remembered for this kernel and this QEMU in DIR/kvm.json.
+mode. So a real kernel is booted. What came out is remembered in FILE, for this kernel and this QEMU.
 Prints `kvm` or `qemu`, libvirt's words for the two kinds of guest.
 """
 
@@ -18,12 +18,11 @@ DEVICE = Path("/dev/kvm")
 SECONDS = 10  # with KVM it takes less than 2
 
 
-def virt_type(cache: Path) -> str:
+def virt_type(cache: Path, remembered: Path) -> str:
     if not os.access(DEVICE, os.R_OK | os.W_OK):
         return "qemu"
     version = subprocess.run((QEMU, "--version"), capture_output=True, text=True, check=True).stdout.splitlines()[0]
     host = {"kernel": os.uname().release, "qemu": version}
-    remembered = cache / "kvm.json"
     if remembered.exists():
         last = json.loads(remembered.read_text())
         if last["host"] == host:
@@ -48,7 +47,9 @@ def boots(kernel: Path, initrd: Path) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m computeapi.guest_image.kvm_probe", description="Try KVM.")
     parser.add_argument("--cache", type=Path, required=True, help="where vmlinuz and initrd.gz of the image tiny lie")
-    sys.stdout.write(virt_type(parser.parse_args().cache) + "\n")
+    parser.add_argument("--remember", type=Path, required=True, help="the file that keeps the result")
+    options = parser.parse_args()
+    sys.stdout.write(virt_type(options.cache, options.remember) + "\n")
 
 
 if __name__ == "__main__":

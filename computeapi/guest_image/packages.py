@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The packages a guest is made of: fetched with apt-get, unpacked without being installed."""
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,11 @@ class Parts:
 
 
 def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    # mke2fs and others lie where only root's PATH looks.
+    environment = {**os.environ, **(env or {})}
+    environment["PATH"] += ":/usr/sbin:/sbin"
     try:
-        done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=True)
     except FileNotFoundError as error:
         raise BuildError(f"{command[0]} is not installed") from error
     except subprocess.CalledProcessError as error:
