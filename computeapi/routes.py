@@ -13,6 +13,8 @@ from typing import Any
 from computeapi import policy
 from computeapi.api.compute.routes import COMPUTE, VERSION_DOCUMENTS
 from computeapi.api.compute.routes import RULES as COMPUTE_RULES
+from computeapi.api.image.routes import IMAGE
+from computeapi.api.image.routes import RULES as IMAGE_RULES
 from computeapi.endpoint import Endpoint
 
 Table = dict[str, dict[str, Endpoint]]
@@ -29,12 +31,13 @@ PREFIX = {
 ROUTES: dict[str, Table] = {
     "versions": VERSION_DOCUMENTS,
     "compute": COMPUTE,
+    "image": IMAGE,
 }
 
 
 def list_rules() -> list[Any]:
     """Every policy rule with its default, for oslo.policy and its tools."""
-    return [*policy.base_rules(), *COMPUTE_RULES]
+    return [*policy.base_rules(), *COMPUTE_RULES, *IMAGE_RULES]
 
 
 def get_enforcer() -> Any:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from computeapi import clock, errors
 from computeapi.context import Context
 from computeapi.db.models import Image, ImageMember, ImageProperty, ImageTag
+from computeapi.db.queries.common import insert_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +224,9 @@ def create(conn: Connection, values: Mapping[str, Any], properties: Mapping[str,
     if conn.execute(select(Image.id).where(Image.uuid == row["uuid"])).first():
         raise taken
     try:
-        result = conn.execute(insert(Image).values(**row))
+        key = insert_key(conn, insert(Image).values(**row))
     except IntegrityError:
         raise taken from None
-    key = int(result.inserted_primary_key[0])  # type: ignore[index]
     _write_properties(conn, key, properties)
     _write_tags(conn, key, tags)
 
