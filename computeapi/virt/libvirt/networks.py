@@ -15,9 +15,9 @@ from computeapi.virt.libvirt.connection import Connection
 from computeapi.virt.libvirt.errors import unless
 from computeapi.virt.libvirt.xml import Element, element, parse, to_text
 
-#: How long a guest may keep its address without asking again. dnsmasq does not give an address to its new owner
-#: before the old one's time is up, so this is also how long a freed address may be of no use.
-LEASE_SECONDS = 300
+#: How long a guest may keep its address without asking again (the least that dnsmasq takes). dnsmasq does not give an
+#: address to a new owner before the old one's time is up, unless it has the same MAC address: see macs.py.
+LEASE_SECONDS = 120
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _SECTION = libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST
 _LIVE, _CONFIG = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE, libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
