@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes a state directory into a cloud that can be used at once (`computeapi init`). Safe to run again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sqlalchemy import func, insert, select
+
+from computeapi import clock
+from computeapi.backends.identity import setup as identity
+from computeapi.backends.image.embedded import EmbeddedImages
+from computeapi.db import schema
+from computeapi.db.engine import Database
+from computeapi.db.models import Flavor, Network
+from computeapi.db.queries import addresses
+from computeapi.settings import Settings
+
+Say = Callable[[str], None]
+
+# name, vCPUs, memory in MiB, disk in GiB: the sizes that OpenStack users know, and one for `tiny`.
+FLAVORS = (
+    ("m1.nano", 1, 96, 1),
+    ("m1.tiny", 1, 512, 1),
+    ("m1.small", 1, 2048, 20),
+    ("m1.medium", 2, 4096, 40),
+    ("m1.large", 4, 8192, 80),
+    ("m1.xlarge", 8, 16384, 160),
+)
+PRIVATE_CIDR = "10.11.0.0/24"
+
+
+def prepare(settings: Settings, say: Say, *, admin_password: str | None, image_file: Path | None) -> None:
+    """Database, users, clouds.yaml, flavors, network and image: what is missing is made, what is there is kept."""
+    state = settings.state_path
+    state.mkdir(parents=True, exist_ok=True)
+    db = Database(settings.database_url, settings.sqlite_synchronous)
+    try:
+        if schema.upgrade(db):
+            say(f"database {'made' if settings.connection else 'in ' + str(state)} at revision {schema.newest()}")
+        credentials = identity.ensure_defaults(db, admin_password)
+        write_clouds(settings, credentials)
+        make_flavors(db, say)
+        make_network(db, say)
+        if image_file is not None:
+            make_image(settings, db, image_file)
+    finally:
+        db.close()
+
+
+def write_clouds(settings: Settings, credentials: Any) -> None:
+    """clouds.yaml (mode 0600): the clouds `computeapi` and `computeapi-demo`. A password that is not new is kept."""
+    path = settings.state_path / "clouds.yaml"
+    clouds = (yaml.safe_load(path.read_text()) or {}).get("clouds", {}) if path.exists() else {}
+    for cloud, user, password in (
+        ("computeapi", "admin", credentials.admin_password),
+        ("computeapi-demo", "demo", credentials.demo_password),
+    ):
+        known = clouds.get(cloud, {}).get("auth", {}).get("password")
+        clouds[cloud] = {
+            "auth": {
+                "auth_url": f"{settings.public_url or 'http://' + settings.listen}/identity/v3",
+                "username": user,
+                "password": password or known,
+                "project_name": user,
+                "user_domain_id": "default",
+                "project_domain_id": "default",
+            },
+            "region_name": "RegionOne",
+            "identity_api_version": "3",
+        }
+    draft = path.with_name(".clouds.yaml.new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        yaml.safe_dump({"clouds": clouds}, file, sort_keys=False)
+    draft.replace(path)
+
+
+def make_flavors(db: Database, say: Say) -> None:
+    """The usual flavors, where there is none at all."""
+    with db.write() as conn:
+        if conn.execute(select(func.count()).select_from(Flavor)).scalar():
+            return
+        moment = clock.now()
+        rows = [
+            {
+                "flavor_id": str(number),
+                "name": name,
+                "vcpus": vcpus,
+                "memory_mb": memory,
+                "disk_gb": disk,
+                "created_at": moment,
+            }
+            for number, (name, vcpus, memory, disk) in enumerate(FLAVORS)
+        ]
+        conn.execute(insert(Flavor), rows)
+    say(f"flavors {', '.join(row[0] for row in FLAVORS)}")
+
+
+def make_network(db: Database, say: Say) -> None:
+    """The shared network `private`, where there is no network at all."""
+    with db.write() as conn:
+        if conn.execute(select(func.count()).select_from(Network)).scalar():
+            return
+        addresses.create_network(conn, name="private", cidr=PRIVATE_CIDR, shared=True)
+    say(f"network private, {PRIVATE_CIDR}")
+
+
+def make_image(settings: Settings, db: Database, image_file: Path) -> None:
+    """The public image `tiny`, from a qcow2 file."""
+    images = EmbeddedImages(settings, db)
+    properties = {"os_distro": "busybox", "hw_qemu_guest_agent": "yes"}
+    images.ensure_image(None, "tiny", image_file, "qcow2", properties)
+
+
+def write_conf(settings: Settings, options: dict[str, dict[str, str]]) -> Settings:
+    """Put options into the state directory's computeapi.conf, keeping what else is in it; the settings with them."""
+    path = settings.state_path / "computeapi.conf"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (
+        path.read_text().splitlines()
+        if path.exists()
+        else ["# Settings of this cloud; etc/computeapi.conf.sample explains every option."]
+    )
+    changed: dict[str, Any] = {}
+    for section, values in options.items():
+        for name, value in values.items():
+            _set_option(lines, section, name, value)
+            changed[name] = value
+    path.write_text("\n".join(lines) + "\n")
+    return replace(settings, **changed)
+
+
+def _set_option(lines: list[str], section: str, name: str, value: str) -> None:
+    header = f"[{section}]"
+    if header not in lines:
+        lines += ["", header]
+    start = lines.index(header) + 1
+    for number in range(start, len(lines)):
+        if lines[number].startswith("["):
+            break
+        if lines[number].split("=")[0].strip() == name:
+            lines[number] = f"{name} = {value}"
+            return
+    lines.insert(start, f"{name} = {value}")

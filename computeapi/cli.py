@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `computeapi`. Each part of the program is a subcommand; `serve` runs them all."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from computeapi import __version__, logs, settings
+from computeapi.settings import Settings
+
+_EPILOG = """environment:
+  COMPUTEAPI_STATE_DIR       where everything is kept (default ./state)
+  COMPUTEAPI_LISTEN          address and port of the API (default 127.0.0.1:8774)
+  COMPUTEAPI_ADMIN_PASSWORD  password of the user admin, at `computeapi init`
+  COMPUTEAPI_CONF            another settings file than $COMPUTEAPI_STATE_DIR/computeapi.conf
+
+a cloud on this machine, step by step (tools/run does all of it):
+  computeapi init --hypervisor simulator
+  computeapi serve --first-server hello
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; its exit code."""
+    options = _parser().parse_args(argv)
+    conf = settings.load()
+    logs.configure(conf.debug)
+    try:
+        return int(options.run(conf, options) or 0)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="computeapi",
+        description="A Compute API v2.1 server (Nova-compatible) on libvirt and SQL.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"computeapi {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+
+    init = _command(commands, "init", _init, "prepare the state directory: database, users, flavors, network, image")
+    init.add_argument("--hypervisor", choices=("libvirt", "simulator"), help="what runs the guests")
+    init.add_argument("--libvirt-uri", metavar="URI", help="libvirt's URI (default qemu:///system)")
+    init.add_argument("--virt-type", choices=("auto", "kvm", "qemu"), help="auto: KVM where it works")
+    init.add_argument("--image-file", type=Path, metavar="QCOW2", help="register this disk as the public image tiny")
+
+    serve = _command(commands, "serve", _serve, "run everything for one machine, until Ctrl-C")
+    serve.add_argument("--first-server", metavar="NAME", help="boot a server of that name if there is none")
+
+    _command(commands, "api", _api, "run the API alone (gunicorn)")
+    _command(commands, "compute", _compute, "run this host's compute service alone")
+
+    database = _command(commands, "db", _db, "the database's schema")
+    database.add_argument("action", choices=("check", "upgrade", "revision"), help="check: 0 when it is up to date")
+    database.add_argument("-m", "--message", default="", help="what a new revision is for")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    print(f"==> {text}", flush=True)
+
+
+def _init(conf: Settings, options: argparse.Namespace) -> None:
+    from computeapi import bootstrap
+
+    chosen: dict[str, dict[str, str]] = {}
+    if options.hypervisor:
+        chosen["compute"] = {"hypervisor": options.hypervisor}
+    if options.libvirt_uri:
+        chosen["libvirt"] = {"connection_uri": options.libvirt_uri}
+    if options.virt_type:
+        chosen.setdefault("libvirt", {})["virt_type"] = options.virt_type
+    if chosen:
+        conf = bootstrap.write_conf(conf, chosen)
+    bootstrap.prepare(
+        conf,
+        say,
+        admin_password=os.environ.get("COMPUTEAPI_ADMIN_PASSWORD"),
+        image_file=options.image_file,
+    )
+
+
+def _serve(conf: Settings, options: argparse.Namespace) -> int:
+    from computeapi.supervisor import Supervisor
+
+    def ready() -> None:
+        url = f"http://{conf.listen}"
+        if not _answers(url):
+            say(f"the API does not answer at {url}; see the log above")
+            return
+        say(f"the API answers at {url}")
+        if options.first_server:
+            from computeapi.first_server import greet
+
+            clouds = conf.state_path / "clouds.yaml"
+            auth = yaml.safe_load(clouds.read_text())["clouds"]["computeapi"]["auth"]
+            greet(auth, options.first_server, str(clouds), say)
+
+    return Supervisor(["api", "compute"]).run(ready)
+
+
+def _answers(url: str, seconds: float = 30.0) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310  (our own address)
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+        else:
+            return True
+    return False
+
+
+def _api(conf: Settings, _options: argparse.Namespace) -> None:
+    from computeapi.server import serve
+
+    serve(conf)
+
+
+def _compute(conf: Settings, _options: argparse.Namespace) -> int:
+    from computeapi.backends import image
+    from computeapi.compute.service import AlreadyRunning, ComputeService
+    from computeapi.db.engine import Database
+    from computeapi.sealing import Seal
+    from computeapi.virt import load
+
+    db = Database(conf.database_url, conf.sqlite_synchronous)
+    driver = load(
+        conf.hypervisor,
+        uri=conf.connection_uri,
+        virt_type=conf.virt_type,
+        state_dir=conf.state_path,
+        host=conf.host_name,
+    )
+    service = ComputeService(conf, db, driver, image.load(conf, db), Seal(conf.secret("journal")))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: service.stop())
+    try:
+        service.run()
+    except AlreadyRunning as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _db(conf: Settings, options: argparse.Namespace) -> int:
+    from computeapi.db import schema
+    from computeapi.db.engine import Database
+
+    db = Database(conf.database_url, conf.sqlite_synchronous)
+    if options.action == "revision":
+        schema.revision(db, options.message)
+    elif options.action == "upgrade":
+        say("upgraded" if schema.upgrade(db) else "up to date")
+    else:
+        have, need = schema.current(db), schema.newest()
+        say(f"the database is at revision {have}, this code needs {need}")
+        return int(have != need)
+    return 0

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schema's version: bringing a database up to it, and making the next one (Alembic, migrations/)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from computeapi.db.engine import Database
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def _config(conn: Connection | None = None) -> Config:
+    config = Config(_ROOT / "alembic.ini")
+    if conn is not None:
+        config.attributes["connection"] = conn
+    return config
+
+
+def current(db: Database) -> str | None:
+    """The revision that the database has; None for an empty one."""
+    with db.read() as conn:
+        return MigrationContext.configure(conn).get_current_revision()
+
+
+def newest() -> str | None:
+    """The revision that this code needs."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def upgrade(db: Database) -> bool:
+    """Bring the database up to this code's revision; True if there was something to do. Several may try at once."""
+    if current(db) == newest():
+        return False
+    with db.write() as conn:
+        db.lock(conn, "schema")
+        command.upgrade(_config(conn), "head")
+    return True
+
+
+def revision(db: Database, message: str) -> None:
+    """Write a new migration for what the models have and the database has not."""
+    number = len(list(ScriptDirectory.from_config(_config()).walk_revisions())) + 1
+    with db.write() as conn:
+        command.revision(_config(conn), message, autogenerate=True, rev_id=f"{number:04d}")
