@@ -59,7 +59,7 @@ def compiled(pattern: str) -> Callable[[str], bool]:
     if not re.search(r"[\\\[\](){}*+?.^$|]", pattern):
         return lambda text: pattern in text
     if len(pattern) > MAX_LENGTH:
-        raise errors.BadRequest(f"The regular expression is longer than {MAX_LENGTH} characters.")
+        raise errors.BadRequest(f"Invalid input for query parameters: a regex is longer than {MAX_LENGTH} characters.")
     return _Automaton(_Parser(pattern).parse()).search
 
 
@@ -78,7 +78,9 @@ class _Parser:
         return node
 
     def _refused(self) -> errors.BadRequest:
-        return errors.BadRequest(f"The regular expression {self._pattern} is not supported.")
+        return errors.BadRequest(
+            f"Invalid input for query parameters: '{self._pattern}' is not a 'regex' that is supported."
+        )
 
     def _peek(self) -> re.Match[str] | None:
         if self._position == len(self._pattern):
@@ -161,7 +163,7 @@ class _Automaton:
         """Add the states of `node` after `start`; the state where it is found."""
         self._work += 1
         if self._work > _MAX_WORK or len(self._free) > _MAX_STATES:
-            raise errors.BadRequest("The regular expression is too complex.")
+            raise errors.BadRequest("Invalid input for query parameters: a regex is too complex.")
         kind = node[0]
         if kind == "cat":
             for part in node[1]:
