@@ -13,7 +13,7 @@ from computeapi.app import create_app
 from computeapi.settings import Settings
 
 
-class _Server(BaseApplication):  # type: ignore[misc]
+class _Server(BaseApplication):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         super().__init__()

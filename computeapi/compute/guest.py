@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import base64
 from dataclasses import dataclass
 
 import orjson
@@ -46,6 +46,11 @@ def network_name(nic: Nic) -> str:
     return "net-" + nic.network_uuid.replace("-", "")[:11]
 
 
+def tap_name(nic: Nic) -> str:
+    """An interface's device on its host (Nova's naming)."""
+    return "tap" + nic.port_id[:11]
+
+
 def local_disks(work: Work) -> list[LocalDisk]:
     """Root, ephemeral and swap, in the order in which the guest sees them."""
     server = work.server
@@ -73,25 +78,25 @@ def nics(work: Work) -> list[Nic]:
 
 
 def network_spec(work: Work, nic: Nic) -> NetworkSpec | None:
-    """The network of an interface as its host shall have it; None where it has no IPv4 subnet of ours to serve."""
-    if nic.cidr is None or nic.gateway is None or ipaddress.ip_network(nic.cidr).version != 4:
+    """The network of an interface as its host shall have it; None where it has no IPv4 address of ours to serve."""
+    if nic.v4 is None or nic.v4.gateway is None:
         return None
     return NetworkSpec(
         name=network_name(nic),
         uuid=nic.network_uuid,
         bridge=nic.bridge,
-        cidr=nic.cidr,
-        gateway=nic.gateway,
-        dhcp=nic.dhcp,
+        cidr=nic.v4.cidr,
+        gateway=nic.v4.gateway,
+        dhcp=nic.v4.dhcp,
         domain=work.tools.settings.dhcp_domain,
-        dns=nic.dns,
+        dns=nic.v4.dns,
         mtu=nic.mtu,
     )
 
 
 def dhcp_hosts(work: Work, nic: Nic) -> list[DhcpHost]:
     """What DHCP shall answer that interface."""
-    return [DhcpHost(nic.mac, address, work.server.hostname) for address in nic.addresses if "." in address][:1]
+    return [DhcpHost(nic.mac, nic.v4.address, work.server.hostname)] if nic.v4 else []
 
 
 def domain_spec(work: Work) -> DomainSpec:
@@ -112,9 +117,7 @@ def domain_spec(work: Work) -> DomainSpec:
         vcpus=server.vcpus,
         memory_mb=server.memory_mb,
         disks=tuple(disks),
-        nics=tuple(
-            NicSpec(nic.mac, network_name(nic), tap="tap" + nic.port_id[:11], mtu=nic.mtu) for nic in nics(work)
-        ),
+        nics=tuple(NicSpec(nic.mac, network_name(nic), tap=tap_name(nic), mtu=nic.mtu) for nic in nics(work)),
         title=server.name,
         metadata={"project": server.project_id, "user": server.user_id, "flavor": str(flavor.get("name", ""))},
         image_properties={key: str(value) for key, value in orjson.loads(server.image_json).items()},
@@ -134,6 +137,10 @@ def config_drive(work: Work) -> bytes:
 def config_data(work: Work) -> drive.ConfigDriveData:
     """What the config drive and the metadata service tell the guest."""
     server, secrets = work.server, work.entry.payload
+    key = None
+    if server.key_name and server.key_data:
+        kind = "x509" if server.key_data.startswith("-----BEGIN CERT") else "ssh"
+        key = drive.Key(server.key_name, server.key_data, kind)
     return drive.ConfigDriveData(
         uuid=server.uuid,
         name=server.name,
@@ -141,11 +148,17 @@ def config_data(work: Work) -> drive.ConfigDriveData:
         project_id=server.project_id,
         availability_zone=server.availability_zone or work.tools.settings.default_availability_zone,
         launch_index=server.launch_index,
-        meta=orjson.loads(server.metadata_json),
-        key_name=server.key_name,
-        public_key=server.key_data,
-        admin_password=secrets.get("admin_password"),
-        user_data=server.user_data,
-        files=tuple((item["path"], item["contents"]) for item in secrets.get("personality") or ()),
-        nics=tuple(nics(work)),
+        metadata=orjson.loads(server.metadata_json),
+        key=key,
+        admin_pass=secrets.get("admin_password"),
+        user_data=base64.b64decode(server.user_data) if server.user_data else None,
+        files=tuple((item["path"], base64.b64decode(item["contents"])) for item in secrets.get("personality") or ()),
+        interfaces=tuple(_interface(nic) for nic in nics(work)),
     )
+
+
+def _interface(nic: Nic) -> drive.Interface:
+    addresses_ = tuple(
+        drive.Address(item.address, item.cidr, item.gateway or "", item.dns, dhcp=item.dhcp) for item in nic.addresses
+    )
+    return drive.Interface(nic.port_id, nic.mac, nic.network_uuid, addresses_, tap_name(nic), mtu=nic.mtu)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -39,6 +39,18 @@ class Requested:
 
 
 @dataclass(frozen=True, slots=True)
+class NicAddress:
+    """A fixed address of an interface, with what its subnet says."""
+
+    address: str
+    version: int
+    cidr: str
+    gateway: str | None
+    dhcp: bool
+    dns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Nic:
     """One interface of a server, with all that its host needs."""
 
@@ -48,11 +60,12 @@ class Nic:
     network_name: str
     bridge: str
     mtu: int | None
-    addresses: tuple[str, ...]
-    cidr: str | None
-    gateway: str | None
-    dhcp: bool
-    dns: tuple[str, ...]
+    addresses: tuple[NicAddress, ...]
+
+    @property
+    def v4(self) -> NicAddress | None:
+        """Its first IPv4 address."""
+        return next((item for item in self.addresses if item.version == 4), None)
 
 
 def visible_networks(conn: Connection, project_id: str) -> list[tuple[int, str]]:
@@ -281,33 +294,16 @@ _NICS = (
 
 
 def nics(conn: Connection, server_id: int) -> list[Nic]:
-    """A server's interfaces in order, for its host. The subnet told is the IPv4 one where there is one."""
+    """A server's interfaces in order, each with its addresses, for its host."""
     found: dict[int, Nic] = {}
-    for key, port, mac, net, name, bridge, mtu, address, _v, cidr, gateway, dhcp, dns in conn.execute(
+    for key, port, mac, net, name, bridge, mtu, address, version, cidr, gateway, dhcp, dns in conn.execute(
         _NICS.where(Port.server_id == server_id)
     ):
-        if key in found:
-            old = found[key]
-            found[key] = Nic(**{**_as_dict(old), "addresses": (*old.addresses, address)})
-            continue
-        found[key] = Nic(
-            port_id=port,
-            mac=mac,
-            network_uuid=net,
-            network_name=name,
-            bridge=bridge,
-            mtu=mtu,
-            addresses=(address,) if address else (),
-            cidr=cidr,
-            gateway=gateway,
-            dhcp=bool(dhcp),
-            dns=tuple(orjson.loads(dns)) if dns else (),
-        )
+        nic = found.setdefault(key, Nic(port, mac, net, name, bridge, mtu, ()))
+        if address:
+            item = NicAddress(address, version, cidr, gateway, bool(dhcp), tuple(orjson.loads(dns)))
+            found[key] = replace(nic, addresses=(*nic.addresses, item))
     return list(found.values())
-
-
-def _as_dict(nic: Nic) -> dict[str, Any]:
-    return {name: getattr(nic, name) for name in Nic.__slots__}
 
 
 def addresses_json(conn: Connection, server_id: int) -> str:
