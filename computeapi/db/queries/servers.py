@@ -5,9 +5,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
+from typing import cast as cast_type
 
-from sqlalchemy import ColumnElement, Connection, String, and_, cast, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    Table,
+    and_,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy import insert as insert_into
 from sqlalchemy.exc import DataError
 
@@ -74,24 +89,32 @@ class ServerRow(NamedTuple):
         return instance_name(self.id)
 
 
-COLUMNS = tuple(getattr(Server, name) for name in ServerRow._fields)
-_BY_UUID = select(*COLUMNS)
+# Columns of the table, not of the class, and statements that stay the same object: SQLAlchemy is twice as quick then.
+_TABLE = cast_type(Table, Server.__table__)
+COLUMNS = tuple(_TABLE.c[name] for name in ServerRow._fields)
+_ALL = select(*COLUMNS)
+_BY_UUID = {
+    (of_project, deleted): _ALL.where(
+        _TABLE.c.uuid == bindparam("uuid"),
+        *([_TABLE.c.project_id == bindparam("project_id")] if of_project else []),
+        *([] if deleted else [_TABLE.c.deleted == 0]),
+    )
+    for of_project in (False, True)
+    for deleted in (False, True)
+}
 
 
 def get(conn: Connection, uuid: str, project_id: str | None, *, deleted: bool = False) -> ServerRow | None:
     """One server, of that project (None: of any). Deleted ones only where asked for."""
-    statement = _BY_UUID.where(Server.uuid == uuid)
-    if project_id is not None:
-        statement = statement.where(Server.project_id == project_id)
-    if not deleted:
-        statement = statement.where(Server.deleted == 0)
-    row = conn.execute(statement).first()
+    statement = _BY_UUID[project_id is not None, deleted]
+    given = {"uuid": uuid} if project_id is None else {"uuid": uuid, "project_id": project_id}
+    row = conn.execute(statement, given).first()
     return ServerRow._make(row) if row else None
 
 
 def get_by_key(conn: Connection, key: int) -> ServerRow | None:
     """One server by its row key, deleted or not (for the compute service)."""
-    row = conn.execute(_BY_UUID.where(Server.id == key)).first()
+    row = conn.execute(_ALL.where(_TABLE.c.id == key)).first()
     return ServerRow._make(row) if row else None
 
 
@@ -113,11 +136,14 @@ def change(conn: Connection, key: int, values: Mapping[str, Any]) -> None:
 
 def lock_row(conn: Connection, key: int) -> ServerRow | None:
     """A server as it is now, and as it stays until this transaction ends; None once it is deleted."""
-    row = conn.execute(_BY_UUID.where(Server.id == key, Server.deleted == 0).with_for_update()).first()
+    row = conn.execute(_ALL.where(_TABLE.c.id == key, _TABLE.c.deleted == 0).with_for_update()).first()
     return ServerRow._make(row) if row else None
 
 
 # --- lists ---
+
+
+NEWEST_FIRST = [("created_at", True)]
 
 
 @dataclass(slots=True)
@@ -138,36 +164,52 @@ class Wanted:
     marker: str | None = None  # the uuid of the last server of the page before
 
 
-def page(conn: Connection, columns: Sequence[str], wanted: Wanted) -> Sequence[Sequence[Any]]:
+def page(conn: Connection, columns: tuple[str, ...], wanted: Wanted) -> Sequence[Sequence[Any]]:
     """These columns of the servers that a list asks for: one statement (and one more to find the marker).
 
     Raises BadRequest for an unknown marker and for a regular expression that can't be used.
     """
+    if wanted == Wanted(wanted.project_id, order=NEWEST_FIRST, limit=wanted.limit):
+        given: dict[str, Any] = {"limit": wanted.limit}
+        if wanted.project_id is not None:
+            given["project_id"] = wanted.project_id
+        return conn.execute(_plain_page(columns, wanted.project_id is not None), given).all()
     order = [*wanted.order, ("id", wanted.order[0][1])]
-    statement = select(*(getattr(Server, name) for name in columns)).where(*_conditions(conn, wanted))
+    statement = select(*(_TABLE.c[name] for name in columns)).where(*_conditions(conn, wanted))
     if wanted.marker is not None:
         statement = statement.where(_after(conn, wanted, order))
-    statement = statement.order_by(
-        *(_sortable(name).desc() if falling else _sortable(name).asc() for name, falling in order)
-    ).limit(wanted.limit)
+    statement = statement.order_by(*_ordering(order)).limit(wanted.limit)
     try:
         return conn.execute(statement).all()
     except DataError:
         raise errors.BadRequest("Invalid input for query parameters: the database can't search for that.") from None
 
 
+@cache
+def _plain_page(columns: tuple[str, ...], of_project: bool) -> Select[Any]:
+    """The first page with no filter: what is asked most."""
+    statement = select(*(_TABLE.c[name] for name in columns)).where(*_alive(Wanted(None)))
+    if of_project:
+        statement = statement.where(_TABLE.c.project_id == bindparam("project_id"))
+    return statement.order_by(*_ordering([*NEWEST_FIRST, ("id", True)])).limit(bindparam("limit"))
+
+
+def _ordering(order: list[tuple[str, bool]]) -> list[ColumnElement[Any]]:
+    return [_sortable(name).desc() if falling else _sortable(name).asc() for name, falling in order]
+
+
 def _conditions(conn: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.project_id is not None:
-        conditions.append(Server.project_id == wanted.project_id)
+        conditions.append(_TABLE.c.project_id == wanted.project_id)
     conditions += _alive(wanted)
-    conditions += [getattr(Server, name) == value for name, value in wanted.exact.items()]
+    conditions += [_TABLE.c[name] == value for name, value in wanted.exact.items()]
     if wanted.statuses:
         conditions.append(or_(*(_shows(status) for status in wanted.statuses)))
     if wanted.changed_since is not None:
-        conditions.append(Server.updated_at >= wanted.changed_since)
+        conditions.append(_TABLE.c.updated_at >= wanted.changed_since)
     for name, pattern in wanted.found.items():
-        column = getattr(Server, name)
+        column = _TABLE.c[name]
         text = column if isinstance(column.type, String) else cast(column, String)
         conditions.append(patterns.matches(conn, text, pattern))
     if wanted.ip is not None or wanted.ip6 is not None:
@@ -181,20 +223,20 @@ def _alive(wanted: Wanted) -> list[ColumnElement[bool]]:
         return []
     if wanted.deleted:
         soft = wanted.soft_deleted is not False
-        return [or_(Server.deleted == 1, Server.vm_state == states.SOFT_DELETED) if soft else Server.deleted == 1]
-    return [Server.deleted == 0] + ([] if wanted.soft_deleted else [Server.vm_state != states.SOFT_DELETED])
+        return [or_(_TABLE.c.deleted == 1, _TABLE.c.vm_state == states.SOFT_DELETED) if soft else _TABLE.c.deleted == 1]
+    return [_TABLE.c.deleted == 0] + ([] if wanted.soft_deleted else [_TABLE.c.vm_state != states.SOFT_DELETED])
 
 
 def _shows(status: str) -> ColumnElement[bool]:
     """A condition: the API shows this status for the server."""
     vm_states, tasks = states.states_of_status(status)
     if tasks is not None:
-        return and_(Server.vm_state.in_(vm_states), Server.task_state.in_(tasks))
+        return and_(_TABLE.c.vm_state.in_(vm_states), _TABLE.c.task_state.in_(tasks))
     return or_(
         *(
             and_(
-                Server.vm_state == vm_state,
-                or_(Server.task_state.is_(None), Server.task_state.not_in(states.renamed_tasks(vm_state))),
+                _TABLE.c.vm_state == vm_state,
+                or_(_TABLE.c.task_state.is_(None), _TABLE.c.task_state.not_in(states.renamed_tasks(vm_state))),
             )
             for vm_state in vm_states
         )
@@ -208,15 +250,15 @@ def _has_address(conn: Connection, wanted: Wanted) -> ColumnElement[bool]:
             kind = FixedIp.address.contains(":") if version_6 else FixedIp.address.not_like("%:%")
             of_version.append(and_(kind, patterns.matches(conn, FixedIp.address, f"^(?:{pattern})")))
     owners = select(Port.server_id).join(FixedIp, FixedIp.port_id == Port.id)
-    return Server.id.in_(owners.where(Port.server_id.is_not(None), or_(*of_version)))
+    return _TABLE.c.id.in_(owners.where(Port.server_id.is_not(None), or_(*of_version)))
 
 
 # Sorted with NULL as the least, alike on all engines.
-_NULLABLE = {name for name in ServerRow._fields if getattr(Server, name).property.columns[0].nullable}
+_NULLABLE = {name for name in ServerRow._fields if _TABLE.c[name].nullable}
 
 
 def _sortable(name: str) -> ColumnElement[Any]:
-    column: ColumnElement[Any] = getattr(Server, name)
+    column: ColumnElement[Any] = _TABLE.c[name]
     return func.coalesce(column, "") if name in _NULLABLE else column
 
 
@@ -224,9 +266,9 @@ def _after(conn: Connection, wanted: Wanted, order: list[tuple[str, bool]]) -> C
     """A condition: behind the marker in this order. The outer bound is there for the index."""
     last = None
     if wanted.marker is not None and len(wanted.marker) <= 64:
-        chosen = select(*(_sortable(name) for name, _ in order)).where(Server.uuid == wanted.marker)
+        chosen = select(*(_sortable(name) for name, _ in order)).where(_TABLE.c.uuid == wanted.marker)
         if wanted.project_id is not None:
-            chosen = chosen.where(Server.project_id == wanted.project_id)
+            chosen = chosen.where(_TABLE.c.project_id == wanted.project_id)
         last = conn.execute(chosen).first()
     if last is None:
         raise errors.BadRequest(f"marker [{wanted.marker}] not found")
