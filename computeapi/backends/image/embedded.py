@@ -212,7 +212,7 @@ class EmbeddedImages(ImageBackend):
     # --- inside ---
 
     def _find(self, conn: Connection, context: Context, image_id: str, *, lock: bool = False) -> ImageRow:
-        row = queries.find(conn, context, image_id, lock=lock)
+        row = queries.find(conn, context, image_id, lock=lock) if files.is_id(image_id) else None
         if row is None:
             raise errors.NotFound(f"No image found with ID {image_id}")
         return row

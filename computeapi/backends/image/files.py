@@ -30,6 +30,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
+def is_id(text: str) -> bool:
+    """Whether `text` can be an image's id, and so a file's name."""
+    return re.fullmatch(_ID, text) is not None
+
+
 class Draft:
     """A file being written. Left as a context without `keep()`, it is gone."""
 
