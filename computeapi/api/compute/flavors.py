@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from computeapi import errors
+from computeapi import errors, validation
 from computeapi.api import parameters
 from computeapi.api.compute import links
 from computeapi.api.compute.links import Prefixes
@@ -20,6 +20,7 @@ from computeapi.db.queries import flavors as queries
 from computeapi.db.queries.flavors import MAX_INT, FlavorRow
 from computeapi.endpoint import Call, endpoint
 from computeapi.policy import ADMIN, PROJECT_READER, rule
+from computeapi.versions import Versioned
 
 Json = dict[str, Any]
 
@@ -67,37 +68,34 @@ def _number(least: int) -> Json:
     return {"type": ["integer", "string"], "pattern": "^[0-9]+$", "minimum": least, "maximum": MAX_INT}
 
 
-CREATE = parameters.wrapped(
-    "flavor",
-    parameters.obj(
-        {
-            "name": parameters.name,
-            "id": {
-                "type": ["string", "number", "null"],
-                "minLength": 1,
-                "maxLength": 255,
-                "pattern": r"^(?! )[a-zA-Z0-9. _-]+(?<! )$(?!\n)",
-            },
-            "ram": _number(1),
-            "vcpus": _number(1),
-            "disk": _number(0),
-            "OS-FLV-EXT-DATA:ephemeral": _number(0),
-            "swap": _number(0),
-            "rxtx_factor": {
-                "type": ["number", "string"],
-                "pattern": r"^[0-9]+(\.[0-9]+)?$",
-                "minimum": 0,
-                "exclusiveMinimum": True,
-                "maximum": MAX_RXTX,
-            },
-            "os-flavor-access:is_public": parameters.boolean,
+def _create(name: Json) -> Json:
+    fields = {
+        "name": name,
+        "id": {
+            "type": ["string", "number", "null"],
+            "minLength": 1,
+            "maxLength": 255,
+            "pattern": r"^(?! )[a-zA-Z0-9. _-]+(?<! )$(?!\n)",
         },
-        "name",
-        "ram",
-        "vcpus",
-        "disk",
-    ),
-)
+        "ram": _number(1),
+        "vcpus": _number(1),
+        "disk": _number(0),
+        "OS-FLV-EXT-DATA:ephemeral": _number(0),
+        "swap": _number(0),
+        "rxtx_factor": {
+            "type": ["number", "string"],
+            "pattern": r"^[0-9]+(\.[0-9]+)?$",
+            "minimum": 0,
+            "exclusiveMinimum": True,
+            "maximum": MAX_RXTX,
+        },
+        "os-flavor-access:is_public": parameters.boolean,
+    }
+    return parameters.wrapped("flavor", parameters.obj(fields, "name", "ram", "vcpus", "disk"))
+
+
+CREATE = _create(parameters.name)
+CREATE_V2 = Versioned(validation.relaxed(_create(parameters.loose_name)))
 
 _LIST = {
     "limit": parameters.Q_INTEGER,
@@ -119,6 +117,9 @@ _SPECS = {
 }
 CREATE_SPECS = parameters.wrapped("extra_specs", _SPECS)
 UPDATE_SPEC = {**_SPECS, "minProperties": 1, "maxProperties": 1}
+# Names are limited under /v2 too.
+CREATE_SPECS_V2 = Versioned(validation.validator(CREATE_SPECS))
+UPDATE_SPEC_V2 = Versioned(validation.validator(UPDATE_SPEC))
 
 # --- VIEW ---
 

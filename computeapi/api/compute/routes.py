@@ -15,6 +15,7 @@ from computeapi.api.compute.servers import rules as server_rules
 from computeapi.api.compute.servers import schemas as server_schemas
 from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.endpoint import ANY_TOKEN, PUBLIC, Endpoint, actions, endpoint
+from computeapi.versions import Versioned
 
 _LOG = "os_compute_api:os-instance-actions"
 
@@ -27,6 +28,19 @@ RULES: list[Any] = [
     *limits.RULES,
     *images.RULES,
 ]
+
+# Rows of several paths.
+_CREATE_FLAVOR = replace(
+    endpoint(flavors.create, flavors.MANAGE + "create", body=flavors.CREATE), relaxed=flavors.CREATE_V2
+)
+_CREATE_SPECS = replace(
+    endpoint(flavors.create_extra_specs, flavors.SPECS + "create", body=flavors.CREATE_SPECS),
+    relaxed=flavors.CREATE_SPECS_V2,
+)
+_UPDATE_SPEC = replace(
+    endpoint(flavors.update_extra_spec, flavors.SPECS + "update", body=flavors.UPDATE_SPEC),
+    relaxed=flavors.UPDATE_SPEC_V2,
+)
 
 # By whole path; all others below stand under /v2.1 (and /v2, and with the project's id in between).
 VERSION_DOCUMENTS: dict[str, dict[str, Endpoint]] = {
@@ -87,7 +101,7 @@ COMPUTE: dict[str, dict[str, Endpoint]] = {
     # --- flavors ---
     "/flavors": {
         "GET": endpoint(flavors.index, ANY_TOKEN, query=flavors.LIST_QUERY),
-        "POST": _create_flavor(),
+        "POST": _CREATE_FLAVOR,
     },
     "/flavors/detail": {"GET": endpoint(flavors.detail, ANY_TOKEN, query=flavors.LIST_QUERY)},
     "/flavors/{flavor_id}": {
@@ -98,36 +112,34 @@ COMPUTE: dict[str, dict[str, Endpoint]] = {
     "/flavors/{flavor_id}/os-flavor-access": {"GET": endpoint(flavors.access, flavors.ACCESS)},
     "/flavors/{flavor_id}/os-extra_specs": {
         "GET": endpoint(flavors.extra_specs, flavors.SPECS + "index"),
-        "POST": _create_specs(),
+        "POST": _CREATE_SPECS,
     },
     "/flavors/{flavor_id}/os-extra_specs/{key}": {
         "GET": endpoint(flavors.extra_spec, flavors.SPECS + "show"),
-        "PUT": _update_spec(),
+        "PUT": _UPDATE_SPEC,
         "DELETE": endpoint(flavors.delete_extra_spec, flavors.SPECS + "delete"),
     },
     # the documented paths of the same
-    "/flavors/os-flavor-rxtx": {"POST": _create_flavor()},
+    "/flavors/os-flavor-rxtx": {"POST": _CREATE_FLAVOR},
     "/flavors/os-flavor-rxtx/detail": {"GET": endpoint(flavors.detail, ANY_TOKEN, query=flavors.LIST_QUERY)},
     "/flavors/os-flavor-rxtx/{flavor_id}": {"GET": endpoint(flavors.show, ANY_TOKEN)},
     "/flavors/os-flavor-access": {
         "GET": endpoint(flavors.every_access, flavors.ACCESS),
-        "POST": _create_flavor(),
+        "POST": _CREATE_FLAVOR,
     },
     "/flavors/os-flavor-access/detail": {"GET": endpoint(flavors.detail, ANY_TOKEN, query=flavors.LIST_QUERY)},
     "/flavors/os-flavor-access/{flavor_id}": {"GET": endpoint(flavors.show, ANY_TOKEN)},
     "/flavors/os-flavor-access/{flavor_id}/action": {"POST": actions(flavors.ACTIONS)},
     "/flavors/os-flavor-extra-specs/{flavor_id}": {
         "GET": endpoint(flavors.extra_specs, flavors.SPECS + "index"),
-        "POST": _create_specs(201),
+        "POST": replace(_CREATE_SPECS, status=Versioned(201)),
     },
     "/flavors/os-flavor-extra-specs/{flavor_id}/{key}": {
         "GET": endpoint(flavors.extra_spec, flavors.SPECS + "show"),
-        "PUT": _update_spec(),
+        "PUT": _UPDATE_SPEC,
         "DELETE": endpoint(flavors.delete_extra_spec, flavors.SPECS + "delete"),
     },
-    "/flavors/os-flavor-manage": {
-        "POST": _create_flavor(201)
-    },
+    "/flavors/os-flavor-manage": {"POST": replace(_CREATE_FLAVOR, status=Versioned(201))},
     "/flavors/os-flavor-manage/{flavor_id}": {
         "DELETE": endpoint(flavors.remove, flavors.MANAGE + "delete", status=204)
     },
