@@ -19,8 +19,11 @@ from typing import Any
 from oslo_config import cfg
 
 
-def _option(default: Any, section: str, help_text: str, *, env: str = "", choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"section": section, "help": help_text, "env": env, "choices": choices})
+def _option(
+    default: Any, section: str, help_text: str, *, env: str = "", choices: tuple[str, ...] = (), secret: bool = False
+) -> Any:
+    about = {"section": section, "help": help_text, "env": env, "choices": choices, "secret": secret}
+    return field(default=default, repr=not secret, metadata=about)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,21 @@ class Settings:
     identity_url: str = _option(
         "", "identity", "A real Keystone's URL (…/v3). Empty: the embedded identity service answers."
     )
-    login_attempts: int = _option(10, "identity", "Failed log-ins a user and address may have a minute.")
+    login_attempts: int = _option(
+        10, "identity", "Failed log-ins a user and address may have a minute (a process). 0: no limit."
+    )
+    proxies: int = _option(
+        0, "identity", "Reverse proxies before the API whose X-Forwarded-For is believed when log-ins are counted."
+    )
+    identity_username: str = _option("computeapi", "identity", "Our user in the real Keystone; has the role service.")
+    identity_password: str = _option("", "identity", "Its password.", secret=True)
+    identity_project_name: str = _option("service", "identity", "The project it logs in to.")
+    identity_domain_name: str = _option("Default", "identity", "The domain of that user and project.")
+    identity_interface: str = _option("internal", "identity", "The Keystone endpoint that tokens are validated at.")
+    identity_cafile: str = _option("", "identity", "CA certificates (PEM) for the real Keystone. Empty: the system's.")
+    token_cache_time: int = _option(
+        60, "identity", "How long a token that the real Keystone confirmed is not asked about again."
+    )
     image_url: str = _option("", "image", "A real Glance's URL. Empty: the embedded image service answers.")
     max_image_size_gb: int = _option(100, "image", "The largest image that may be uploaded.")
     force_config_drive: bool = _option(True, "compute", "Give every server a config drive.")
@@ -136,7 +153,9 @@ def list_opts() -> list[tuple[str, list[Any]]]:
     for item in fields(Settings):
         extra: dict[str, Any] = {"choices": list(item.metadata["choices"])} if item.metadata["choices"] else {}
         kind = _TYPES[str(item.type)]
-        option = kind(item.name, default=item.default, help=item.metadata["help"], **extra)
+        option = kind(
+            item.name, default=item.default, help=item.metadata["help"], secret=item.metadata["secret"], **extra
+        )
         sections.setdefault(item.metadata["section"], []).append(option)
     return list(sections.items())
 

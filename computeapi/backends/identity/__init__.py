@@ -12,4 +12,13 @@ from computeapi.settings import Settings
 
 def load(settings: Settings, db: Database) -> Authenticator:
     """The authenticator that the settings ask for."""
-    return EmbeddedAuthenticator(db, TokenCodec(settings.secret("tokens")))
+    if settings.identity_url:
+        from computeapi.backends.identity.keystone import KeystoneAuthenticator  # an optional extra
+
+        return KeystoneAuthenticator(settings)
+    return EmbeddedAuthenticator(
+        db,
+        TokenCodec(settings.secret("tokens")),
+        expiration=settings.token_expiration,
+        login_attempts=settings.login_attempts,
+    )

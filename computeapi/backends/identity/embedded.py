@@ -3,37 +3,48 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
-from sqlalchemy import select
-
 from computeapi import clock, errors
+from computeapi.backends.identity.attempts import Attempts
 from computeapi.backends.identity.base import Header
 from computeapi.backends.identity.tokens import Claims, TokenCodec
 from computeapi.context import Context
 from computeapi.db.engine import Database
-from computeapi.db.models import Revocation
+from computeapi.db.queries.identity import revocations
 
 _REFRESH_SECONDS = 1.0
-_UNAUTHORIZED = "The request you have made requires authentication."
+_MOST_OPENED = 2048
 
 
 class EmbeddedAuthenticator:
-    """Opens the token; revocations are kept in memory and read again at most once a second."""
+    """Opens tokens and remembers the last 2048 opened ones; knows all revocations.
 
-    def __init__(self, db: Database, codec: TokenCodec) -> None:
+    These are kept in memory. Once a second at most they are asked whether there are new ones, and at once after this
+    process wrote one: `forget()`.
+    """
+
+    def __init__(
+        self, db: Database, codec: TokenCodec, *, expiration: float = 86_400, login_attempts: int = 10
+    ) -> None:
+        """`expiration`: how many seconds old a token may be, whatever it says (the setting may have been lowered)."""
+        self.codec = codec
+        self.attempts = Attempts(login_attempts)
         self._db = db
-        self._codec = codec
-        self._read_at = 0.0
-        self._by_audit: frozenset[str] = frozenset()
-        self._by_user: dict[str, str] = {}
-        self._by_project: dict[str, str] = {}
+        self._expiration = expiration
+        self._opened: dict[str, Claims] = {}
+        self._lock = threading.Lock()
+        self._written = 0  # how often this process wrote revocations
+        self._read = (-1, 0.0)  # `_written` and the time when they were read last
+        self._stamp: revocations.Stamp | None = None
+        self._revoked: dict[str, int] = {}
 
     def authenticate(self, header: Header, request_id: str) -> Context:
         """The caller behind X-Auth-Token."""
         token = header("X-Auth-Token")
         if not token:
-            raise errors.Unauthorized(_UNAUTHORIZED)
+            raise errors.Unauthorized
         claims = self.claims(token)
         return Context(
             request_id,
@@ -46,43 +57,55 @@ class EmbeddedAuthenticator:
             claims.audit_id,
         )
 
-    def claims(self, token: str, *, fresh: bool = False) -> Claims:
-        """What a valid token says; `fresh` reads the revocations first. Raises Unauthorized."""
-        try:
-            claims = self._codec.open(token)
-        except ValueError:
-            raise errors.Unauthorized(_UNAUTHORIZED) from None
-        if claims.expires_at <= clock.now() or self._revoked(claims, fresh):
-            raise errors.Unauthorized(_UNAUTHORIZED)
+    def claims(self, token: str) -> Claims:
+        """What a valid token says. Raises Unauthorized."""
+        claims = self._opened.get(token)
+        if claims is None:
+            claims = self._open(token)
+        if claims.expires_at <= clock.now() or claims.issued_at < clock.shifted(-self._expiration):
+            raise errors.Unauthorized
+        if self._is_revoked(claims):
+            raise errors.Unauthorized
         return claims
 
     def forget(self) -> None:
-        """Read the revocations again before the next check (after this process wrote one)."""
-        self._read_at = 0.0
+        """Read the revocations again before the next check (this process has committed some)."""
+        self._written += 1
 
-    def _revoked(self, claims: Claims, fresh: bool) -> bool:
-        if fresh or time.monotonic() - self._read_at > _REFRESH_SECONDS:
+    def _open(self, token: str) -> Claims:
+        try:
+            claims = self.codec.open(token)
+        except ValueError:
+            raise errors.Unauthorized from None
+        with self._lock:
+            while len(self._opened) >= _MOST_OPENED:
+                del self._opened[next(iter(self._opened))]
+            self._opened[token] = claims
+        return claims
+
+    def _is_revoked(self, claims: Claims) -> bool:
+        written, read_at = self._read
+        if written != self._written or time.monotonic() - read_at > _REFRESH_SECONDS:
             self._refresh()
+        revoked = self._revoked
+        if not revoked:
+            return False
         return (
-            claims.audit_id in self._by_audit
-            or claims.issued_at <= self._by_user.get(claims.user_id, "")
-            or claims.issued_at <= self._by_project.get(claims.project_id or "", "")
+            f"audit:{claims.audit_id}" in revoked
+            or revoked.get(f"user:{claims.user_id}", 0) > claims.user_epoch
+            or revoked.get(f"project:{claims.project_id}", 0) > claims.scope_epoch
+            or revoked.get(f"domain:{claims.domain_id}", 0) > claims.scope_epoch
+            or (claims.credential_id is not None and f"credential:{claims.credential_id}" in revoked)
         )
 
     def _refresh(self) -> None:
-        statement = select(
-            Revocation.audit_id, Revocation.user_id, Revocation.project_id, Revocation.issued_before
-        ).where(Revocation.expires_at > clock.now())
-        audits: set[str] = set()
-        users: dict[str, str] = {}
-        projects: dict[str, str] = {}
-        with self._db.read() as conn:
-            for audit_id, user_id, project_id, before in conn.execute(statement):
-                if audit_id:
-                    audits.add(audit_id)
-                if user_id:
-                    users[user_id] = max(before, users.get(user_id, ""))
-                if project_id:
-                    projects[project_id] = max(before, projects.get(project_id, ""))
-        self._by_audit, self._by_user, self._by_project = frozenset(audits), users, projects
-        self._read_at = time.monotonic()
+        with self._lock:
+            written, read_at = self._written, time.monotonic()
+            if self._read[0] == written and read_at - self._read[1] <= _REFRESH_SECONDS:
+                return  # another thread was faster
+            with self._db.read() as conn:
+                stamp = revocations.stamp(conn)
+                if stamp != self._stamp:
+                    self._revoked = revocations.in_force(conn)
+                    self._stamp = stamp
+            self._read = (written, read_at)

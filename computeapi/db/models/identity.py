@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded identity service: domains, projects, users, roles, who has which, and what was revoked."""
+"""The embedded identity service: domains, projects, users, groups, roles, who has which, and what was revoked.
+
+`epoch` counts how often all tokens of a user, or for a project or domain, were revoked: a token carries the epochs it
+was issued in, so revoking needs no agreement on the time between machines. `extra_json` holds the attributes that a
+client sent and we do not know (Keystone keeps and shows them).
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Index, String, Text, UniqueConstraint
+from sqlalchemy import Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from computeapi.db.models.base import Base, Id, Json, Key, LongText, Name, Time
+from computeapi.db.models.base import Base, BigInt, Id, Json, Key, LongText, Name, Time
 
 
 class Domain(Base):
@@ -18,13 +23,15 @@ class Domain(Base):
     name: Mapped[Name] = mapped_column(unique=True)
     description: Mapped[LongText] = mapped_column(default="")
     enabled: Mapped[int] = mapped_column(default=1)
+    epoch: Mapped[int] = mapped_column(Integer, default=0)
+    extra_json: Mapped[Json] = mapped_column(default="{}")
 
 
 class Project(Base):
-    """A tenant: what owns servers, images and networks."""
+    """A tenant: what owns servers, images and networks. `parent_id` is a project's, or the domain's at the top."""
 
     __tablename__ = "projects"
-    __table_args__ = (UniqueConstraint("domain_id", "name"),)
+    __table_args__ = (UniqueConstraint("domain_id", "name"), Index("ix_projects_parent_id", "parent_id"))
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     name: Mapped[Name]
@@ -32,12 +39,13 @@ class Project(Base):
     parent_id: Mapped[Id | None]
     description: Mapped[LongText] = mapped_column(default="")
     enabled: Mapped[int] = mapped_column(default=1)
+    epoch: Mapped[int] = mapped_column(Integer, default=0)
     tags_json: Mapped[Json] = mapped_column(default="[]")
     extra_json: Mapped[Json] = mapped_column(default="{}")
 
 
 class User(Base):
-    """Somebody who can log in. `password_hash` is bcrypt's."""
+    """Somebody who can log in. `password_hash` is bcrypt's; e-mail and description are among the extra attributes."""
 
     __tablename__ = "users"
     __table_args__ = (UniqueConstraint("domain_id", "name"),)
@@ -46,12 +54,35 @@ class User(Base):
     name: Mapped[Name]
     domain_id: Mapped[Id]
     default_project_id: Mapped[Id | None]
-    description: Mapped[LongText] = mapped_column(default="")
-    email: Mapped[Name | None]
     enabled: Mapped[int] = mapped_column(default=1)
+    epoch: Mapped[int] = mapped_column(Integer, default=0)
     password_hash: Mapped[str | None] = mapped_column(Text)
     extra_json: Mapped[Json] = mapped_column(default="{}")
     created_at: Mapped[Time]
+
+
+class Group(Base):
+    """Users who get roles together."""
+
+    __tablename__ = "user_groups"
+    __table_args__ = (UniqueConstraint("domain_id", "name"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    name: Mapped[Name]
+    domain_id: Mapped[Id]
+    description: Mapped[LongText] = mapped_column(default="")
+    extra_json: Mapped[Json] = mapped_column(default="{}")
+
+
+class GroupMember(Base):
+    """A user is in a group."""
+
+    __tablename__ = "user_group_members"
+    __table_args__ = (UniqueConstraint("user_id", "group_id"), Index("ix_user_group_members_group_id", "group_id"))
+
+    id: Mapped[Key]
+    user_id: Mapped[Id]
+    group_id: Mapped[Id]
 
 
 class Role(Base):
@@ -61,29 +92,98 @@ class Role(Base):
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     name: Mapped[Name] = mapped_column(unique=True)
-    description: Mapped[LongText] = mapped_column(default="")
+    description: Mapped[LongText | None]
+    extra_json: Mapped[Json] = mapped_column(default="{}")
+
+
+class ImpliedRole(Base):
+    """Who has the prior role has the implied one as well (and what that implies)."""
+
+    __tablename__ = "implied_roles"
+
+    prior_role_id: Mapped[Id] = mapped_column(primary_key=True)
+    implied_role_id: Mapped[Id] = mapped_column(primary_key=True)
 
 
 class Assignment(Base):
-    """A user has a role on a project, a domain, or the system (the target "system:all")."""
+    """A user or a group has a role on a project, a domain, or the system (scope "system", target "all")."""
 
     __tablename__ = "assignments"
-    __table_args__ = (UniqueConstraint("user_id", "target", "role_id"), Index("ix_assignments_target", "target"))
+    __table_args__ = (
+        UniqueConstraint("user_id", "scope", "target_id", "role_id"),
+        UniqueConstraint("group_id", "scope", "target_id", "role_id"),
+        Index("ix_assignments_target", "scope", "target_id"),
+        Index("ix_assignments_role_id", "role_id"),
+    )
 
     id: Mapped[Key]
-    user_id: Mapped[Id]
-    target: Mapped[str] = mapped_column(String(80))  # "project:<id>" | "domain:<id>" | "system:all"
+    user_id: Mapped[Id | None]
+    group_id: Mapped[Id | None]
+    scope: Mapped[str] = mapped_column(String(8))  # project | domain | system
+    target_id: Mapped[Id]
     role_id: Mapped[Id]
 
 
+class ApplicationCredential(Base):
+    """A secret by which a program logs in as a user, on one project, with some of the user's roles."""
+
+    __tablename__ = "application_credentials"
+    __table_args__ = (
+        UniqueConstraint("user_id", "name"),
+        Index("ix_application_credentials_project_id", "project_id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    user_id: Mapped[Id]
+    project_id: Mapped[Id]
+    name: Mapped[Name]
+    description: Mapped[LongText | None]
+    secret_hash: Mapped[str] = mapped_column(Text)
+    unrestricted: Mapped[int | None]
+    expires_at: Mapped[Time | None]
+    role_ids_json: Mapped[Json]
+
+
 class Revocation(Base):
-    """Tokens that are valid no more: one (by audit id), or all of a user or project issued before a moment."""
+    """Tokens that are valid no more: those of `subject` from before its `epoch`, until they would have expired anyway.
+
+    Subjects: "user:<id>", "project:<id>", "domain:<id>", "credential:<id>", or "audit:<id>" for one token.
+    """
 
     __tablename__ = "revocations"
 
     id: Mapped[Key]
-    audit_id: Mapped[str | None] = mapped_column(String(64))
-    user_id: Mapped[Id | None]
-    project_id: Mapped[Id | None]
-    issued_before: Mapped[Time]
+    subject: Mapped[str] = mapped_column(String(80))
+    epoch: Mapped[BigInt]
     expires_at: Mapped[Time] = mapped_column(index=True)
+
+
+class RegisteredLimit(Base):
+    """The default of a unified limit: how much of a resource a project may have of a service."""
+
+    __tablename__ = "registered_limits"
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    service_id: Mapped[Id]
+    region_id: Mapped[Name | None]
+    resource_name: Mapped[Name]
+    default_limit: Mapped[BigInt]
+    description: Mapped[LongText | None]
+
+
+class Limit(Base):
+    """A unified limit of one project or domain, in place of the registered default."""
+
+    __tablename__ = "limits"
+    __table_args__ = (
+        UniqueConstraint("project_id", "registered_limit_id"),
+        UniqueConstraint("domain_id", "registered_limit_id"),
+        Index("ix_limits_registered_limit_id", "registered_limit_id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    project_id: Mapped[Id | None]
+    domain_id: Mapped[Id | None]
+    registered_limit_id: Mapped[Id]
+    resource_limit: Mapped[BigInt]
+    description: Mapped[LongText | None]

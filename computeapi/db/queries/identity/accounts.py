@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Domains, projects, users and groups: one set of statements for the four, and what deleting each takes with it.
+
+A row is a mapping of column names; `extra_json` in it is parsed as `extra`. Names are unique in their domain.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from computeapi import clock, errors
+from computeapi.db.models import (
+    ApplicationCredential,
+    Assignment,
+    Domain,
+    Group,
+    GroupMember,
+    Limit,
+    Project,
+    Role,
+    User,
+)
+from computeapi.db.queries.identity import revocations
+
+Row = dict[str, Any]
+
+DEFAULT_DOMAIN = "default"
+MAX_DEPTH = 5  # projects below each other, as Keystone's max_project_tree_depth
+
+COLUMNS: dict[Any, tuple[Any, ...]] = {
+    Domain: (Domain.id, Domain.name, Domain.description, Domain.enabled, Domain.extra_json),
+    Project: (
+        Project.id,
+        Project.name,
+        Project.domain_id,
+        Project.parent_id,
+        Project.description,
+        Project.enabled,
+        Project.tags_json,
+        Project.extra_json,
+    ),
+    User: (User.id, User.name, User.domain_id, User.default_project_id, User.enabled, User.extra_json),
+    Group: (Group.id, Group.name, Group.domain_id, Group.description, Group.extra_json),
+    Role: (Role.id, Role.name, Role.description, Role.extra_json),
+}
+
+
+def new_id() -> str:
+    """An id as Keystone makes them: 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+# --- reading ---
+
+
+def find(conn: Connection, model: Any, key: str) -> Row | None:
+    """The row of that id."""
+    row = conn.execute(select(*COLUMNS[model]).where(model.id == key)).mappings().one_or_none()
+    return _row(row) if row else None
+
+
+def get(conn: Connection, model: Any, key: str) -> Row:
+    """The row of that id. Raises NotFound."""
+    row = find(conn, model, key)
+    if row is None:
+        raise missing(model, key)
+    return row
+
+
+def require(conn: Connection, model: Any, key: str) -> None:
+    """Raise NotFound unless that id exists."""
+    if conn.execute(select(model.id).where(model.id == key)).first() is None:
+        raise missing(model, key)
+
+
+def find_by_name(conn: Connection, model: Any, name: str, domain_id: str | None = None) -> Row | None:
+    """The row of that name in its domain (domains and roles have none)."""
+    statement = select(*COLUMNS[model]).where(model.name == name)
+    if domain_id is not None:
+        statement = statement.where(model.domain_id == domain_id)
+    row = conn.execute(statement).mappings().one_or_none()
+    return _row(row) if row else None
+
+
+def listed(
+    conn: Connection,
+    model: Any,
+    which: Sequence[ColumnElement[bool]],
+    limit: int | None = None,
+    marker: str | None = None,
+) -> list[Row]:
+    """Rows in the order of their ids, after `marker`, at most `limit`."""
+    statement = select(*COLUMNS[model]).where(*which).order_by(model.id)
+    if marker is not None:
+        statement = statement.where(model.id > marker)
+    return [_row(row) for row in conn.execute(statement.limit(limit)).mappings()]
+
+
+def equal(model: Any, wanted: Mapping[str, Any]) -> list[ColumnElement[bool]]:
+    """Conditions: each of these columns has that value."""
+    return [getattr(model, name) == value for name, value in wanted.items()]
+
+
+def projects_of(user_id: str) -> ColumnElement[bool]:
+    """Condition: projects on which the user has a role, also by a group."""
+    return Project.id.in_(_targets(user_id, "project"))
+
+
+def domains_of(user_id: str) -> ColumnElement[bool]:
+    """Condition: domains on which the user has a role, also by a group."""
+    return Domain.id.in_(_targets(user_id, "domain"))
+
+
+def groups_of(user_id: str) -> ColumnElement[bool]:
+    """Condition: groups that the user is in."""
+    return Group.id.in_(select(GroupMember.group_id).where(GroupMember.user_id == user_id))
+
+
+def members_of(group_id: str) -> ColumnElement[bool]:
+    """Condition: users in the group."""
+    return User.id.in_(select(GroupMember.user_id).where(GroupMember.group_id == group_id))
+
+
+def holds(user_id: str) -> ColumnElement[bool]:
+    """Condition: assignments that the user has, also by a group."""
+    mine = select(GroupMember.group_id).where(GroupMember.user_id == user_id)
+    return or_(Assignment.user_id == user_id, Assignment.group_id.in_(mine))
+
+
+def _targets(user_id: str, scope: str) -> Any:
+    return select(Assignment.target_id).where(Assignment.scope == scope, holds(user_id))
+
+
+def tree(conn: Connection, domain_id: str) -> dict[str, str | None]:
+    """Project → its parent, of all projects in the domain."""
+    rows = conn.execute(select(Project.id, Project.parent_id).where(Project.domain_id == domain_id))
+    return {row[0]: row[1] for row in rows}
+
+
+def ancestors(parents: Mapping[str, str | None], project_id: str) -> list[str]:
+    """The project's parent, the parent's parent and so on; the last is the domain."""
+    found: list[str] = []
+    parent = parents.get(project_id)
+    while parent is not None and parent not in found:
+        found.append(parent)
+        parent = parents.get(parent)
+    return found
+
+
+def children(parents: Mapping[str, str | None], project_id: str) -> list[str]:
+    """The projects right below."""
+    return sorted(key for key, parent in parents.items() if parent == project_id)
+
+
+# --- writing ---
+
+
+def create(conn: Connection, model: Any, values: Mapping[str, Any]) -> Row:
+    """A new row. `extra` is stored as JSON. Raises Conflict where the name is taken."""
+    stored = _stored({"id": new_id(), "extra": {}, **values})
+    if model is User:
+        stored.setdefault("created_at", clock.now())
+    try:
+        conn.execute(insert(model).values(**stored))
+    except IntegrityError:
+        raise _taken(model, stored["name"]) from None
+    return get(conn, model, stored["id"])
+
+
+def change(conn: Connection, model: Any, key: str, values: Mapping[str, Any]) -> Row:
+    """The row with these columns changed. Raises NotFound, and Conflict where the name is taken."""
+    if values:
+        try:
+            conn.execute(update(model).where(model.id == key).values(**_stored(values)))
+        except IntegrityError:
+            raise _taken(model, str(values.get("name"))) from None
+    return get(conn, model, key)
+
+
+def lock(conn: Connection, model: Any, key: str) -> Row:
+    """The row, locked until this transaction ends, to be changed by what it says. Raises NotFound."""
+    row = conn.execute(select(*COLUMNS[model]).where(model.id == key).with_for_update()).mappings().one_or_none()
+    if row is None:
+        raise missing(model, key)
+    return _row(row)
+
+
+def insert_once(conn: Connection, model: Any, **values: Any) -> None:
+    """A row that another may have made at this moment."""
+    try:
+        with conn.begin_nested():
+            conn.execute(insert(model).values(**values))
+    except IntegrityError:
+        pass
+
+
+def set_password(conn: Connection, user_id: str, password_hash: str | None, until: str) -> None:
+    """Another password; all tokens of the user are revoked. Raises NotFound."""
+    if not conn.execute(update(User).where(User.id == user_id).values(password_hash=password_hash)).rowcount:
+        raise missing(User, user_id)
+    revocations.revoke_users(conn, User.id == user_id, until)
+
+
+def delete_user(conn: Connection, user_id: str, until: str) -> None:
+    """Delete a user, its roles, memberships and credentials. Raises NotFound."""
+    require(conn, User, user_id)
+    _delete_users(conn, User.id == user_id, until)
+
+
+def delete_group(conn: Connection, group_id: str, until: str) -> None:
+    """Delete a group and its roles; its members' tokens are revoked. Raises NotFound."""
+    require(conn, Group, group_id)
+    revocations.revoke_users(conn, members_of(group_id), until)
+    _delete_groups(conn, Group.id == group_id)
+
+
+def delete_project(conn: Connection, project_id: str, until: str) -> None:
+    """Delete a project and the roles on it. What it owns in other services stays. Raises NotFound, Forbidden."""
+    require(conn, Project, project_id)
+    if conn.execute(select(Project.id).where(Project.parent_id == project_id).limit(1)).first():
+        raise errors.Forbidden(f"Project {project_id} has projects below it; delete those first.")
+    _delete_projects(conn, Project.id == project_id, until)
+
+
+def delete_domain(conn: Connection, domain_id: str, until: str) -> None:
+    """Delete a disabled domain with all its projects, users and groups. Raises NotFound, Forbidden."""
+    if lock(conn, Domain, domain_id)["enabled"]:
+        raise errors.Forbidden("A domain that is enabled can't be deleted; disable it first.")
+    if domain_id == DEFAULT_DOMAIN:
+        raise errors.Forbidden("The default domain can't be deleted.")
+    _delete_users(conn, User.domain_id == domain_id, until)
+    _delete_groups(conn, Group.domain_id == domain_id)
+    _delete_projects(conn, Project.domain_id == domain_id, until)
+    conn.execute(delete(Assignment).where(Assignment.scope == "domain", Assignment.target_id == domain_id))
+    conn.execute(delete(Limit).where(Limit.domain_id == domain_id))
+    revocations.bury(conn, Domain, Domain.id == domain_id, until)
+    conn.execute(delete(Domain).where(Domain.id == domain_id))
+
+
+def _delete_users(conn: Connection, which: ColumnElement[bool], until: str) -> None:
+    ids = select(User.id).where(which)
+    for model in (Assignment, GroupMember, ApplicationCredential):
+        conn.execute(delete(model).where(model.user_id.in_(ids)))
+    revocations.bury(conn, User, which, until)
+    conn.execute(delete(User).where(which))
+
+
+def _delete_groups(conn: Connection, which: ColumnElement[bool]) -> None:
+    ids = select(Group.id).where(which)
+    for model in (Assignment, GroupMember):
+        conn.execute(delete(model).where(model.group_id.in_(ids)))
+    conn.execute(delete(Group).where(which))
+
+
+def _delete_projects(conn: Connection, which: ColumnElement[bool], until: str) -> None:
+    ids = select(Project.id).where(which)
+    conn.execute(delete(Assignment).where(Assignment.scope == "project", Assignment.target_id.in_(ids)))
+    for model in (ApplicationCredential, Limit):
+        conn.execute(delete(model).where(model.project_id.in_(ids)))
+    conn.execute(update(User).where(User.default_project_id.in_(ids)).values(default_project_id=None))
+    revocations.bury(conn, Project, which, until)
+    conn.execute(delete(Project).where(which))
+
+
+# --- members ---
+
+
+def is_member(conn: Connection, group_id: str, user_id: str) -> bool:
+    """Whether the user is in the group. Raises NotFound for a user or group that does not exist."""
+    require(conn, Group, group_id)
+    require(conn, User, user_id)
+    return conn.execute(select(GroupMember.id).where(*_membership(group_id, user_id))).first() is not None
+
+
+def add_member(conn: Connection, group_id: str, user_id: str) -> None:
+    """Put a user in a group, where it may be already. Raises NotFound."""
+    if not is_member(conn, group_id, user_id):
+        insert_once(conn, GroupMember, group_id=group_id, user_id=user_id)
+
+
+def remove_member(conn: Connection, group_id: str, user_id: str, until: str) -> None:
+    """Take a user out of a group; its tokens are revoked. Raises NotFound."""
+    if not is_member(conn, group_id, user_id):
+        raise errors.NotFound(f"User {user_id} is not in group {group_id}.")
+    conn.execute(delete(GroupMember).where(*_membership(group_id, user_id)))
+    revocations.revoke_users(conn, User.id == user_id, until)
+
+
+def _membership(group_id: str, user_id: str) -> Iterable[ColumnElement[bool]]:
+    return GroupMember.group_id == group_id, GroupMember.user_id == user_id
+
+
+# --- helpers ---
+
+
+def missing(model: Any, key: str) -> errors.NotFound:
+    """The error that there is no such row."""
+    return errors.NotFound(f"Could not find {_word(model)}: {key}.")
+
+
+def _taken(model: Any, name: str) -> errors.Conflict:
+    return errors.Conflict(f"There is a {_word(model)} named {name} already.")
+
+
+def _word(model: Any) -> str:
+    return str(model.__name__).lower()
+
+
+def _row(row: Any) -> Row:
+    found = dict(row)
+    found["extra"] = orjson.loads(found.pop("extra_json"))
+    return found
+
+
+def _stored(values: Mapping[str, Any]) -> Row:
+    stored = dict(values)
+    if "extra" in stored:
+        try:  # four levels deeper than it is, so that an answer which has it is not too deep for orjson (254 levels)
+            stored["extra_json"] = orjson.dumps([[[[stored.pop("extra")]]]])[4:-4].decode("utf-8")
+        except orjson.JSONEncodeError:
+            raise errors.BadRequest("The request's attributes are nested too deeply.") from None
+    return stored

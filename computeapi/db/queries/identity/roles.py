@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Roles, what they imply, and who has which on what.
+
+A scope is "project", "domain" or "system"; its target an id, for the system "all". An actor is "user" or "group".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    and_,
+    delete,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
+
+from computeapi import errors
+from computeapi.db.models import Assignment, Domain, Group, GroupMember, ImpliedRole, Project, Role, User
+from computeapi.db.queries.identity import accounts, revocations
+
+SYSTEM = "all"
+
+_TARGETS: dict[str, Any] = {"project": Project, "domain": Domain}
+_ACTORS: dict[str, Any] = {"user": User, "group": Group}
+
+
+Statement = Select[*tuple[Any, ...]]
+
+
+class Grant(NamedTuple):
+    """Who has (or may get) which role on what."""
+
+    actor: str
+    actor_id: str
+    scope: str
+    target_id: str
+    role_id: str = ""
+
+
+# --- what roles imply ---
+
+
+def implications(conn: Connection) -> list[tuple[str, str]]:
+    """Every (prior role, implied role), by id."""
+    rows = conn.execute(
+        select(ImpliedRole.prior_role_id, ImpliedRole.implied_role_id).order_by(ImpliedRole.prior_role_id)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def closure(pairs: Iterable[tuple[str, str]], role_ids: Collection[str]) -> set[str]:
+    """These roles and all that they imply."""
+    found = set(role_ids)
+    following: dict[str, set[str]] = {}
+    for prior, implied in pairs:
+        following.setdefault(prior, set()).add(implied)
+    waiting = list(found)
+    while waiting:
+        new = following.get(waiting.pop(), set()) - found
+        found |= new
+        waiting.extend(new)
+    return found
+
+
+def imply(conn: Connection, prior_id: str, implied_id: str) -> None:
+    """Make a role imply another, which it may do already. Raises NotFound; Forbidden where it is admin."""
+    accounts.require(conn, Role, prior_id)
+    implied = accounts.get(conn, Role, implied_id)
+    if implied["name"] == "admin" or prior_id == implied_id:
+        raise errors.Forbidden(f"Role {implied['name']} can't be implied by that role.")
+    if (prior_id, implied_id) not in implications(conn):
+        accounts.insert_once(conn, ImpliedRole, prior_role_id=prior_id, implied_role_id=implied_id)
+
+
+def imply_no_more(conn: Connection, prior_id: str, implied_id: str, until: str) -> None:
+    """End that; the tokens of those who have the prior role are revoked. Raises NotFound."""
+    which = and_(ImpliedRole.prior_role_id == prior_id, ImpliedRole.implied_role_id == implied_id)
+    revocations.revoke_users(conn, _holders(conn, prior_id), until)
+    if not conn.execute(delete(ImpliedRole).where(which)).rowcount:
+        raise errors.NotFound(f"Role {prior_id} does not imply {implied_id}.")
+
+
+# --- roles ---
+
+
+def names(conn: Connection, role_ids: Collection[str]) -> dict[str, str]:
+    """Id → name of those of these roles that exist."""
+    rows = conn.execute(select(Role.id, Role.name).where(Role.id.in_(role_ids)).order_by(Role.name))
+    return {row[0]: row[1] for row in rows}
+
+
+def by_names(conn: Connection, wanted: Collection[str]) -> dict[str, str]:
+    """Name → id of those of these roles that exist."""
+    rows = conn.execute(select(Role.name, Role.id).where(Role.name.in_(wanted)).order_by(Role.name))
+    return {row[0]: row[1] for row in rows}
+
+
+def revoke_holders(conn: Connection, role_id: str, until: str) -> None:
+    """Revoke the tokens of all who have the role, directly, by a group, or by a role that implies it."""
+    revocations.revoke_users(conn, _holders(conn, role_id), until)
+
+
+def delete_role(conn: Connection, role_id: str, until: str) -> None:
+    """Delete a role and every assignment of it. Raises NotFound."""
+    accounts.require(conn, Role, role_id)
+    revoke_holders(conn, role_id, until)
+    conn.execute(delete(Assignment).where(Assignment.role_id == role_id))
+    conn.execute(
+        delete(ImpliedRole).where(or_(ImpliedRole.prior_role_id == role_id, ImpliedRole.implied_role_id == role_id))
+    )
+    conn.execute(delete(Role).where(Role.id == role_id))
+
+
+def _holders(conn: Connection, role_id: str) -> ColumnElement[bool]:
+    priors = closure(((implied, prior) for prior, implied in implications(conn)), {role_id})
+    having = Assignment.role_id.in_(priors)
+    grouped = select(Assignment.group_id).where(having, Assignment.group_id.is_not(None))
+    return or_(
+        User.id.in_(select(Assignment.user_id).where(having, Assignment.user_id.is_not(None))),
+        User.id.in_(select(GroupMember.user_id).where(GroupMember.group_id.in_(grouped))),
+    )
+
+
+# --- who has which ---
+
+
+def require(conn: Connection, grant: Grant) -> None:
+    """Raise NotFound unless the actor, the target and the role exist."""
+    if grant.role_id:
+        accounts.require(conn, Role, grant.role_id)
+    accounts.require(conn, _ACTORS[grant.actor], grant.actor_id)
+    if grant.scope != "system":
+        accounts.require(conn, _TARGETS[grant.scope], grant.target_id)
+
+
+def held(conn: Connection, grant: Grant) -> list[accounts.Row]:
+    """The roles that the actor has there, without those of its groups and without implied ones."""
+    ids = select(Assignment.role_id).where(_same(grant))
+    return accounts.listed(conn, Role, [Role.id.in_(ids)])
+
+
+def is_held(conn: Connection, grant: Grant) -> bool:
+    """Whether the actor has this role there, itself."""
+    statement = select(Assignment.id).where(_same(grant), Assignment.role_id == grant.role_id)
+    return conn.execute(statement).first() is not None
+
+
+def effective(conn: Connection, user_id: str, scope: str, target_id: str) -> dict[str, str]:
+    """Id → name of all roles that a user has there: its own, its groups', and what these imply."""
+    statement = select(Assignment.role_id).where(
+        Assignment.scope == scope, Assignment.target_id == target_id, accounts.holds(user_id)
+    )
+    direct = set(conn.execute(statement).scalars())
+    return names(conn, closure(implications(conn), direct)) if direct else {}
+
+
+def assign(conn: Connection, grant: Grant) -> None:
+    """Give the role, which the actor may have already."""
+    if not is_held(conn, grant):
+        values = {f"{grant.actor}_id": grant.actor_id, "scope": grant.scope, "target_id": grant.target_id}
+        accounts.insert_once(conn, Assignment, role_id=grant.role_id, **values)
+
+
+def unassign(conn: Connection, grant: Grant, until: str) -> None:
+    """Take the role away and revoke the tokens of those who had it. Raises NotFound."""
+    if not conn.execute(delete(Assignment).where(_same(grant), Assignment.role_id == grant.role_id)).rowcount:
+        raise errors.NotFound(f"The {grant.actor} {grant.actor_id} has no role {grant.role_id} there.")
+    who = User.id == grant.actor_id if grant.actor == "user" else accounts.members_of(grant.actor_id)
+    revocations.revoke_users(conn, who, until)
+
+
+def _same(grant: Grant) -> ColumnElement[bool]:
+    actor = Assignment.user_id if grant.actor == "user" else Assignment.group_id
+    return and_(actor == grant.actor_id, Assignment.scope == grant.scope, Assignment.target_id == grant.target_id)
+
+
+# --- the list of all assignments ---
+
+
+def assignments(
+    conn: Connection, wanted: Mapping[str, str | Sequence[str]], *, effective: bool = False
+) -> list[accounts.Row]:
+    """Assignments with the names of all they are about.
+
+    `wanted` may ask for user_id, group_id, role_id, scope, and target_id (one or several). With `effective` those of
+    groups are shown for each member (`via_group`); what roles imply is left to the caller, and so is role_id.
+    """
+    facts = (_expanded() if effective else _direct()).subquery()
+    user_domain, group_domain, project_domain = aliased(Domain), aliased(Domain), aliased(Domain)
+    statement: Statement = (
+        select(
+            *facts.c,
+            Role.name.label("role_name"),
+            User.name.label("user_name"),
+            user_domain.id.label("user_domain_id"),
+            user_domain.name.label("user_domain_name"),
+            Group.name.label("group_name"),
+            group_domain.id.label("group_domain_id"),
+            group_domain.name.label("group_domain_name"),
+            Project.name.label("project_name"),
+            project_domain.id.label("project_domain_id"),
+            project_domain.name.label("project_domain_name"),
+            Domain.name.label("domain_name"),
+        )
+        .join(Role, Role.id == facts.c.role_id)
+        .outerjoin(User, User.id == facts.c.user_id)
+        .outerjoin(user_domain, user_domain.id == User.domain_id)
+        .outerjoin(Group, Group.id == facts.c.group_id)
+        .outerjoin(group_domain, group_domain.id == Group.domain_id)
+        .outerjoin(Project, and_(facts.c.scope == "project", Project.id == facts.c.target_id))
+        .outerjoin(project_domain, project_domain.id == Project.domain_id)
+        .outerjoin(Domain, and_(facts.c.scope == "domain", Domain.id == facts.c.target_id))
+        .order_by(facts.c.id, facts.c.user_id)
+    )
+    for name, value in wanted.items():
+        if effective and name == "role_id":
+            continue
+        column = facts.c[name]
+        statement = statement.where(column == value if isinstance(value, str) else column.in_(value))
+    return [dict(row) for row in conn.execute(statement).mappings()]
+
+
+def _direct() -> Statement:
+    nobody = literal(None, String).label("via_group")
+    return select(
+        Assignment.id,
+        Assignment.user_id,
+        Assignment.group_id,
+        nobody,
+        Assignment.scope,
+        Assignment.target_id,
+        Assignment.role_id,
+    )
+
+
+def _expanded() -> Any:
+    nobody = literal(None, String).label("group_id")
+    grouped = select(
+        Assignment.id,
+        GroupMember.user_id,
+        nobody,
+        Assignment.group_id.label("via_group"),
+        Assignment.scope,
+        Assignment.target_id,
+        Assignment.role_id,
+    ).join(GroupMember, GroupMember.group_id == Assignment.group_id)
+    return union_all(_direct().where(Assignment.user_id.is_not(None)), grouped)
+
+
+def rename(conn: Connection, role_id: str, name: str, until: str) -> None:
+    """Another name; the tokens of those who have the role are revoked, since they say the old one. Raises Conflict."""
+    revoke_holders(conn, role_id, until)
+    try:
+        conn.execute(update(Role).where(Role.id == role_id).values(name=name))
+    except IntegrityError:
+        raise errors.Conflict(f"There is a role named {name} already.") from None
