@@ -270,15 +270,15 @@ class SimulatedHypervisor(Hypervisor):
 
     @simulated
     def pause(self, uuid: str) -> None:
-        self._turn(uuid, PowerState.PAUSED, frm=PowerState.RUNNING)
+        self._turn(uuid, PowerState.PAUSED, PowerState.RUNNING)
 
     @simulated
     def unpause(self, uuid: str) -> None:
-        self._turn(uuid, PowerState.RUNNING, frm=PowerState.PAUSED)
+        self._turn(uuid, PowerState.RUNNING, PowerState.PAUSED)
 
     @simulated
     def suspend(self, uuid: str) -> None:
-        self._turn(uuid, PowerState.SUSPENDED, frm=PowerState.RUNNING)
+        self._turn(uuid, PowerState.SUSPENDED, PowerState.RUNNING, PowerState.PAUSED)
 
     @simulated
     def state(self, uuid: str) -> PowerState:
@@ -344,14 +344,14 @@ class SimulatedHypervisor(Hypervisor):
             if not data.has_network(nic.network):
                 raise HypervisorError(f"guest {spec.uuid}: there is no network {nic.network}")
 
-    def _turn(self, uuid: str, to: PowerState, frm: PowerState | None = None) -> None:
-        """Bring a guest to a state at once; with `frm`, only from there."""
+    def _turn(self, uuid: str, to: PowerState, *sources: PowerState) -> None:
+        """Bring a guest to a state at once; from `sources` only, where there are any."""
         with self._store.open() as data:
             guest = self._guest(data, uuid)
             if guest.state == to:
                 return
-            if frm is not None and guest.state != frm:
-                raise HypervisorError(f"guest {uuid}: is {guest.state.name}, not {frm.name}")
+            if sources and guest.state not in sources:
+                raise HypervisorError(f"guest {uuid}: is {guest.state.name}, not {sources[0].name}")
             data.change(guest, state=to, due=None)
         self._notify(Event(uuid, to))
 
