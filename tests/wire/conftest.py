@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers written straight into the database, for tests of what shows or changes them."""
+"""Servers, and what they are made of, written straight into the database."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Any
 import orjson
 import pytest
 
+from sqlalchemy import insert
+
 from computeapi import clock
 from computeapi.db.engine import Database
+from computeapi.db.models import Flavor, Host, Image
 from computeapi.db.queries import addresses, servers
 from computeapi.db.queries.servers import ServerRow
 from tests.conftest import Api
@@ -92,3 +95,82 @@ def network(db: Database) -> str:
     """The uuid of a network "private" that all projects may use, 10.1.0.0/24."""
     with db.write() as conn:
         return addresses.create_network(conn, name="private", cidr="10.1.0.0/24", shared=True)
+
+
+@pytest.fixture
+def image(db: Database) -> str:
+    """The id of a public, active image of 10 MiB."""
+    return add_image(db)
+
+
+def add_image(db: Database, **columns: Any) -> str:
+    """A public, active image of 10 MiB unless told; its id."""
+    values = {
+        "uuid": str(uuid.uuid4()),
+        "name": "tiny",
+        "status": "active",
+        "visibility": "public",
+        "owner": uuid.uuid4().hex,
+        "disk_format": "qcow2",
+        "container_format": "bare",
+        "size": 10 * 1024**2,
+        "created_at": clock.now(),
+        "updated_at": clock.now(),
+        **columns,
+    }
+    with db.write() as conn:
+        conn.execute(insert(Image).values(**values))
+    return str(values["uuid"])
+
+
+@pytest.fixture
+def flavor(db: Database) -> str:
+    """The id of a public flavor: 1 CPU, 512 MiB, 1 GiB."""
+    return add_flavor(db)
+
+
+def add_flavor(db: Database, **columns: Any) -> str:
+    """A public flavor; its id."""
+    number = uuid.uuid4().hex[:8]
+    values = {
+        "flavor_id": number,
+        "name": f"m1.{number}",
+        "vcpus": 1,
+        "memory_mb": 512,
+        "disk_gb": 1,
+        "created_at": clock.now(),
+        **columns,
+    }
+    with db.write() as conn:
+        conn.execute(insert(Flavor).values(**values))
+    return str(values["flavor_id"])
+
+
+@pytest.fixture
+def host(db: Database) -> str:
+    """The name of a compute host that is alive and large."""
+    return add_host(db, "host1")
+
+
+def add_host(db: Database, name: str, **columns: Any) -> str:
+    """A compute host that is alive; its name."""
+    values = {
+        "uuid": str(uuid.uuid4()),
+        "service_uuid": str(uuid.uuid4()),
+        "name": name,
+        "started_at": clock.now(),
+        "last_seen_at": clock.now(),
+        "hypervisor_hostname": f"{name}.example.org",
+        "hypervisor_type": "simulator",
+        "hypervisor_version": 1,
+        "vcpus": 100,
+        "memory_mb": 100_000,
+        "disk_gb": 10_000,
+        "cpu_allocation_ratio": 1.0,
+        "ram_allocation_ratio": 1.0,
+        "disk_allocation_ratio": 1.0,
+        **columns,
+    }
+    with db.write() as conn:
+        conn.execute(insert(Host).values(**values))
+    return name

@@ -27,7 +27,7 @@ from sqlalchemy import insert as insert_into
 from sqlalchemy.exc import DataError
 
 from computeapi import errors, states
-from computeapi.db.models import BlockDevice, FixedIp, Port, Server
+from computeapi.db.models import BlockDevice, FixedIp, Host, Port, Server
 from computeapi.db.models.servers import instance_name
 from computeapi.db.queries import patterns
 from computeapi.db.queries.common import insert_key
@@ -127,6 +127,11 @@ def add_block_devices(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> No
     """Write the disks that servers shall have."""
     if rows:
         conn.execute(insert_into(BlockDevice), [dict(row) for row in rows])
+
+
+def host_of_node(conn: Connection, node: str) -> str | None:
+    """The compute host of the hypervisor with that name."""
+    return conn.execute(select(Host.name).where(Host.hypervisor_hostname == node)).scalar()
 
 
 def change(conn: Connection, key: int, values: Mapping[str, Any]) -> None:

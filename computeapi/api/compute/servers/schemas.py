@@ -13,9 +13,10 @@ from computeapi import validation
 from computeapi.api import parameters as p
 from computeapi.versions import Versioned
 
-_ip: p.Schema = {"type": "string", "format": "ip"}
-_ipv4: p.Schema = {"type": "string", "format": "ipv4"}
-_ipv6: p.Schema = {"type": "string", "format": "ipv6"}
+_ADDRESS: p.Schema = {"type": "string", "maxLength": 45, "pattern": "^[0-9a-fA-F:.]*$"}  # no %zone
+_ip: p.Schema = {**_ADDRESS, "format": "ip"}
+_ipv4: p.Schema = {**_ADDRESS, "format": "ipv4"}
+_ipv6: p.Schema = {**_ADDRESS, "format": "ipv6"}
 
 PERSONALITY: p.Schema = {
     "type": "array",

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""POST /servers: everything is checked, then one transaction counts the quota, writes the rows and the work to do.
+
+Codes and sentences: nova/api/openstack/compute/servers.py (create), nova/compute/api.py and nova/compute/utils.py.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from computeapi import clock, errors, lifecycle, scheduler, states
+from computeapi.api.compute import links
+from computeapi.api.compute.servers import disks, rules, wishes
+from computeapi.api.compute.servers.disks import Disk
+from computeapi.api.compute.servers.metadata import check_count
+from computeapi.api.compute.servers.wishes import Wish
+from computeapi.backends.image.base import ImageInfo
+from computeapi.db.queries import addresses, flavors, keypairs, quotas, servers
+from computeapi.db.queries.flavors import FlavorRow
+from computeapi.db.queries.security_groups import security_groups_exist
+from computeapi.endpoint import Call, Reply
+
+_GIB = 1024**3
+
+
+def create(call: Call) -> Reply:
+    """Make one server, or several: 202, built later. No host that fits is no error of the request's."""
+    body = call.body["server"]
+    wish = wishes.read(call.body)
+    zone, host = _place(call, wish)
+    if body.get("block_device_mapping") or body.get("block_device_mapping_v2"):
+        call.check(rules.ATTACH_VOLUME)
+    if wish.requested:
+        call.check(rules.ATTACH_NETWORK)
+    planned = disks.read(body, wish.image_id)
+    image = _image(call, wish)
+    with call.services.db.read() as conn:
+        flavor = _flavor(call, conn, wish)
+        key_data = _public_key(call, conn, body.get("key_name"))
+        limits = quotas.limits_for(conn, call.services.settings, call.project_id, call.context.user_id)
+        security_groups_exist(conn, call.project_id, wish.security_groups)
+    check_count(body.get("metadata") or {}, limits)
+    wishes.check_personality(wish.personality, limits)
+    planned = disks.complete(planned, flavor)
+    if image:
+        _check_fit(call, image, flavor)
+    common = _columns(call, wish, flavor, image) | {"availability_zone": zone, "key_data": key_data}
+    with call.services.db.write() as conn:
+        count = _count(call, conn, wish, flavor)
+        made = [_one(call, conn, wish, common, planned, host, index, count) for index in range(count)]
+    return _answer(call, wish, made[0], common)
+
+
+def _place(call: Call, wish: Wish) -> tuple[str | None, str | None]:
+    """The zone, and the host that an administrator named."""
+    settings = call.services.settings
+    known = wish.zone is None or scheduler.zone_exists(settings, wish.zone)
+    if not (wish.host or wish.node):
+        if not known:
+            raise errors.BadRequest("The requested availability zone is not available")
+        return wish.zone, None
+    call.check(rules.FORCED_HOST)
+    host = wish.host
+    if host is None and wish.node is not None:
+        with call.services.db.read() as conn:
+            host = servers.host_of_node(conn, wish.node) or wish.node
+    return wish.zone if known else None, host  # a host outranks the zone that it is not in
+
+
+def _image(call: Call, wish: Wish) -> ImageInfo | None:
+    if wish.image_id is None:
+        return None
+    try:
+        image = call.services.images.show(call.context, wish.image_id)
+    except (errors.NotFound, errors.Forbidden):
+        raise errors.BadRequest("Can not find requested image") from None
+    if image.status != "active":
+        raise errors.BadRequest(f"Image {image.id} is not active.")
+    return image
+
+
+def _flavor(call: Call, conn: Connection, wish: Wish) -> FlavorRow:
+    project_id = None if call.context.is_admin else call.project_id
+    try:
+        flavor = flavors.find(conn, wish.flavor_id, project_id)
+    except errors.NotFound as error:
+        raise errors.BadRequest(error.message) from None
+    if flavor.disabled:
+        raise errors.BadRequest(f"Flavor {wish.flavor_id} could not be found.")
+    return flavor
+
+
+def _public_key(call: Call, conn: Connection, name: str | None) -> str | None:
+    if name is None:
+        return None
+    try:
+        return keypairs.find(conn, call.context.user_id, name).public_key
+    except errors.NotFound:
+        raise errors.BadRequest("Invalid key_name provided.") from None
+
+
+def _check_fit(call: Call, image: ImageInfo, flavor: FlavorRow) -> None:
+    """Raise where the image does not fit into the flavor. A disk of 0 is as large as the image, if one may have it."""
+    if flavor.memory_mb < image.min_ram:
+        raise errors.BadRequest("Flavor's memory is too small for requested image.")
+    if flavor.disk_gb == 0:
+        if not call.allows(rules.ZERO_DISK):
+            raise errors.Forbidden("Only volume-backed servers are allowed for flavors with zero disk.")
+        return
+    disk, size, least = flavor.disk_gb * _GIB, image.size or 0, image.min_disk * _GIB
+    if size > disk:
+        raise errors.BadRequest(
+            f"Flavor's disk is too small for requested image. Flavor disk is {disk} bytes, image is {size} bytes."
+        )
+    if least > disk:
+        raise errors.BadRequest(
+            "Flavor's disk is smaller than the minimum size specified in image metadata. "
+            f"Flavor disk is {disk} bytes, minimum size is {least} bytes."
+        )
+
+
+def _columns(call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None) -> dict[str, Any]:
+    """The columns in which all servers of the request are alike."""
+    body, properties = call.body["server"], image.properties if image else {}
+    frozen = {
+        "name": flavor.name,
+        "vcpus": flavor.vcpus,
+        "ram": flavor.memory_mb,
+        "disk": flavor.disk_gb,
+        "ephemeral": flavor.ephemeral_gb,
+        "swap": flavor.swap_mb,
+        "rxtx_factor": flavor.rxtx_factor,
+        "extra_specs": orjson.loads(flavor.extra_specs_json),
+    }
+    moment = clock.now()
+    config_drive = wish.config_drive or properties.get("img_config_drive") == "mandatory"
+    return {
+        "project_id": call.project_id,
+        "user_id": call.context.user_id,
+        "vm_state": states.BUILDING,
+        "task_state": states.SCHEDULING,
+        "reservation_id": wish.reservation_id,
+        "image_id": wish.image_id or "",
+        "image_json": orjson.dumps(properties).decode(),
+        "kernel_id": _boot_file(properties, "kernel_id"),
+        "ramdisk_id": _boot_file(properties, "ramdisk_id"),
+        "flavor_id": flavor.flavor_id,
+        "flavor_json": orjson.dumps(frozen).decode(),
+        "vcpus": flavor.vcpus,
+        "memory_mb": flavor.memory_mb,
+        "disk_gb": min(flavor.disk_gb + flavor.ephemeral_gb, flavors.MAX_INT),
+        "key_name": body.get("key_name"),
+        "user_data": body.get("user_data"),
+        "config_drive": "True" if config_drive or call.services.settings.force_config_drive else "",
+        "disk_config": _disk_config(body.get("OS-DCF:diskConfig"), image),
+        "access_ip_v4": body.get("accessIPv4", ""),
+        "access_ip_v6": body.get("accessIPv6", ""),
+        "root_device_name": "/dev/" + _text(properties, "root_device_name", "vda").removeprefix("/dev/")[:58],
+        "metadata_json": orjson.dumps(body.get("metadata") or {}).decode(),
+        "security_groups_json": orjson.dumps([{"name": name} for name in wish.security_groups]).decode(),
+        "scheduler_hints_json": orjson.dumps(wish.hints).decode(),
+        "created_at": moment,
+        "updated_at": moment,
+    }
+
+
+def _text(properties: dict[str, str], name: str, default: str = "") -> str:
+    return str(properties.get(name) or default)
+
+
+def _boot_file(properties: dict[str, str], name: str) -> str:
+    """The image that a kernel or ramdisk is in; none where the image says so ("nokernel")."""
+    return "" if _text(properties, "kernel_id") == "nokernel" else _text(properties, name)[:64]
+
+
+def _disk_config(wanted: str | None, image: ImageInfo | None) -> str:
+    """AUTO: the guest's file system grows to the disk. Asked for, or what the image says, unless that forbids it."""
+    said = _text(image.properties, "auto_disk_config").strip().lower() if image else ""
+    if said == "disabled" and wanted == "AUTO" and image:
+        raise errors.BadRequest(f"Requested image {image.id} has automatic disk resize disabled.")
+    return wanted or ("AUTO" if said in ("1", "t", "true", "on", "y", "yes") else "MANUAL")
+
+
+def _count(call: Call, conn: Connection, wish: Wish, flavor: FlavorRow) -> int:
+    """How many servers the quota lets be made, between the least and the most asked for. Raises QuotaExceeded."""
+    call.services.db.lock(conn, f"quota:{call.project_id}")
+    limits = quotas.limits_for(conn, call.services.settings, call.project_id, call.context.user_id)
+    used = quotas.used(conn, call.project_id)
+    each = {"instances": 1, "cores": flavor.vcpus, "ram": flavor.memory_mb}
+    room = {name: limits[name] - used[name] for name in each if limits[name] >= 0}
+    fits = min([wish.most, *(max(0, room[name]) // each[name] for name in room if each[name])])
+    if fits < wish.least:
+        over = sorted(name for name in room if each[name] * wish.most > room[name])
+        asked = {name: str(number * wish.most) for name, number in each.items()}
+        asked["instances"] = str(wish.least) if wish.least == wish.most else f"{wish.least}-{wish.most}"
+        names, requested = ", ".join(over), ", ".join(asked[name] for name in over)
+        taken = ", ".join(str(used[name]) for name in over)
+        allowed = ", ".join(str(limits[name]) for name in over)
+        raise errors.QuotaExceeded(
+            f"Quota exceeded for {names}: Requested {requested}, but already used {taken} of {allowed} {names}"
+        )
+    if wish.least > wishes.MAX_AT_ONCE:
+        raise errors.BadRequest(f"min_count must be <= {wishes.MAX_AT_ONCE}")
+    return min(fits, wishes.MAX_AT_ONCE)
+
+
+def _one(
+    call: Call,
+    conn: Connection,
+    wish: Wish,
+    common: dict[str, Any],
+    planned: list[Disk],
+    host: str | None,
+    index: int,
+    count: int,
+) -> str:
+    """Write one server with its disks and addresses, and send it to a host; its uuid."""
+    server_id = str(uuid.uuid4())
+    number = index + 1 if count > 1 else None
+    tail = "" if number is None else f"-{number}"
+    key = servers.insert(
+        conn,
+        common
+        | {
+            "uuid": server_id,
+            "name": wish.name[: 255 - len(tail)] + tail,
+            "hostname": wishes.host_name(wish.name, server_id, number),
+            "launch_index": index,
+        },
+    )
+    servers.add_block_devices(conn, [_block_device(key, disk) for disk in planned])
+    shown = addresses.allocate(conn, server_id=key, project_id=call.project_id, requested=wish.requested)
+    servers.change(conn, key, {"addresses_json": shown})
+    secrets = {"admin_password": wish.admin_password, "personality": wish.personality}
+    lifecycle.start_build(
+        conn, call.services, call.context, server_id, secrets=secrets, hints=wish.hints, forced_host=host
+    )
+    return server_id
+
+
+def _block_device(key: int, disk: Disk) -> dict[str, Any]:
+    return {
+        "uuid": str(uuid.uuid4()),
+        "server_id": key,
+        "source_type": disk.source,
+        "destination_type": "local",
+        "device_name": disk.device_name,
+        "device_type": disk.device_type,
+        "disk_bus": disk.bus,
+        "guest_format": disk.guest_format,
+        "boot_index": disk.boot_index,
+        "image_id": disk.image_id,
+        "size_gb": disk.size,
+        "delete_on_termination": int(disk.delete_on_termination),
+    }
+
+
+def _answer(call: Call, wish: Wish, server_id: str, common: dict[str, Any]) -> Reply:
+    if wish.wants_reservation:
+        return Reply({"reservation_id": wish.reservation_id})
+    found = links.prefixes(call, "servers").of(server_id)
+    server = {
+        "id": server_id,
+        "links": found,
+        "OS-DCF:diskConfig": common["disk_config"],
+        "security_groups": call.body["server"].get("security_groups") or [{"name": "default"}],
+        "adminPass": wish.admin_password,
+    }
+    return Reply({"server": server}, headers={"Location": found[0]["href"]})
