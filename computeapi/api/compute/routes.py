@@ -13,6 +13,7 @@ from computeapi.api.compute.servers import filters as server_filters
 from computeapi.api.compute.servers import handlers as servers
 from computeapi.api.compute.servers import rules as server_rules
 from computeapi.api.compute.servers import schemas as server_schemas
+from computeapi.api.compute.servers.create import create as create_server
 from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.endpoint import ANY_TOKEN, PUBLIC, Endpoint, actions, endpoint
 from computeapi.versions import Versioned
@@ -53,7 +54,13 @@ VERSION_DOCUMENTS: dict[str, dict[str, Endpoint]] = {
 
 COMPUTE: dict[str, dict[str, Endpoint]] = {
     # --- servers ---
-    "/servers": {"GET": endpoint(servers.index, server_rules.INDEX, query=server_filters.QUERY)},
+    "/servers": {
+        "GET": endpoint(servers.index, server_rules.INDEX, query=server_filters.QUERY),
+        "POST": replace(
+            endpoint(create_server, server_rules.CREATE, body=server_schemas.CREATE, status=202),
+            relaxed=server_schemas.CREATE_V2,
+        ),
+    },
     "/servers/detail": {"GET": endpoint(servers.detail, server_rules.DETAIL, query=server_filters.QUERY)},
     "/servers/{server_id}": {
         "GET": endpoint(servers.show, server_rules.SHOW, loads=load_server),
