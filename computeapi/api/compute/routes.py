@@ -170,7 +170,10 @@ COMPUTE: dict[str, dict[str, Endpoint]] = {
     # --- keypairs ---
     "/os-keypairs": {
         "GET": endpoint(keypairs.index, keypairs.KEYPAIRS + "index", query=keypairs.QUERY),
-        "POST": endpoint(keypairs.create, keypairs.KEYPAIRS + "create", body=keypairs.CREATE, status=keypairs.CREATED),
+        "POST": replace(
+            endpoint(keypairs.create, keypairs.KEYPAIRS + "create", body=keypairs.CREATE, status=keypairs.CREATED),
+            relaxed=keypairs.CREATE_V2,
+        ),
     },
     "/os-keypairs/{keypair_name}": {
         "GET": endpoint(keypairs.show, keypairs.KEYPAIRS + "show", query=keypairs.QUERY),
