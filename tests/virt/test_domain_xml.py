@@ -20,7 +20,7 @@ pytest.importorskip("libvirt")
 from computeapi.virt.base import DiskSpec, DomainSpec, HypervisorError, NicSpec
 from computeapi.virt.libvirt import domain_xml, networks
 from computeapi.virt.libvirt.domain_xml import HostFacts
-from computeapi.virt.libvirt.xml import parse
+from computeapi.virt.libvirt.xml import parse, to_text
 from tests.virt.specs import NASTY, NETWORKS, UUID
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -52,6 +52,10 @@ GUESTS: dict[str, tuple[DomainSpec, HostFacts]] = {
     ),
     "uefi": (
         replace(PLAIN, disks=(ROOT, CONFIG), image_properties={"hw_firmware_type": "uefi", "hw_video_model": "virtio"}),
+        QEMU,
+    ),
+    "secure": (
+        replace(PLAIN, image_properties={"hw_firmware_type": "uefi", "os_secure_boot": "required"}),
         QEMU,
     ),
     "q35": (replace(PLAIN, disks=(ROOT, CONFIG), image_properties={"hw_machine_type": "q35"}), QEMU),
@@ -88,8 +92,13 @@ def test_golden(name: str) -> None:
 def test_libvirt_takes_it(name: str, test_driver: Any) -> None:
     """The test driver has its own kind of guest and no firmware; all else is read as for a real one."""
     spec, host = GUESTS[name]
-    text = domain_xml.build(spec, host).replace('type="qemu"', 'type="test"', 1).replace('<os firmware="efi">', "<os>")
-    domain = test_driver.defineXML(text)
+    root = parse(domain_xml.build(spec, host))
+    root.set("type", "test")
+    system = root.find("os")
+    assert system is not None
+    if system.attrib.pop("firmware", None):
+        system.remove(system.findall("firmware")[0])
+    domain = test_driver.defineXML(to_text(root))
     try:
         assert domain.UUIDString() == UUID
         kept = parse(domain.XMLDesc(0))

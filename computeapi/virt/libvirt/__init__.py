@@ -8,10 +8,10 @@ from pathlib import Path
 from computeapi.virt.base import Hypervisor, HypervisorError
 
 
-def load(*, uri: str, virt_type: str, state_dir: Path, host: str) -> Hypervisor:
-    """The libvirt at `uri`. Raises HypervisorError where libvirt's Python library is missing."""
+def load(*, uri: str, virt_type: str, state_dir: Path, host: str, pool: str = "computeapi") -> Hypervisor:
+    """The libvirt at `uri`, with its disks in the storage pool `pool`. Raises HypervisorError where libvirt's Python library is missing."""
     try:
         from computeapi.virt.libvirt.driver import LibvirtHypervisor
     except ImportError as error:
         raise HypervisorError(f"libvirt's Python library cannot be used: {error}") from error
-    return LibvirtHypervisor(uri=uri, virt_type=virt_type, state_dir=state_dir, host=host)
+    return LibvirtHypervisor(uri=uri, virt_type=virt_type, state_dir=state_dir, host=host, pool=pool)

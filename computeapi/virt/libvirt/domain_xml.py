@@ -101,7 +101,13 @@ def sysinfo(spec: DomainSpec, _host: HostFacts) -> Iterable[Element]:
 def firmware(spec: DomainSpec, host: HostFacts) -> Iterable[Element]:
     kind = element("type", "hvm", arch=host.arch, machine=machine(spec))
     smbios = element("smbios", mode="sysinfo")
-    yield element("os", kind, smbios, firmware="efi" if wants_uefi(spec) else None)
+    if not wants_uefi(spec):
+        yield element("os", kind, smbios)
+        return
+    # Said in both cases: left to itself libvirt takes a firmware that starts only what Microsoft has signed.
+    secure = "yes" if spec.image_properties.get("os_secure_boot", "").lower() == "required" else "no"
+    wanted = [element("feature", enabled=secure, name=name) for name in ("secure-boot", "enrolled-keys")]
+    yield element("os", kind, element("firmware", *wanted), smbios, firmware="efi")
 
 
 def features(spec: DomainSpec, host: HostFacts) -> Iterable[Element]:
