@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 import pytest
-
 from sqlalchemy import insert
 
 from computeapi import clock
@@ -76,7 +75,7 @@ def make_server(api: Api, db: Database) -> MakeServer:
     ) -> ServerRow:
         owner = owner or api
         columns.setdefault("created_at", clock.shifted(next(seconds)))
-        values = server_values(owner.project_id, owner.user_id, **columns)
+        values = server_values(owner.project_id, columns.pop("user_id", owner.user_id), **columns)
         with db.write() as conn:
             key = servers.insert(conn, values)
             if network:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -592,6 +593,44 @@ def test_extra_specs(admin: Any, api: Any, path: str, status: int) -> None:
         answer = admin.request(method, path + "/n", body)
         assert message(answer, 404, "itemNotFound") == "Flavor 1 has no extra specs with key n."
     assert admin.post(path, {"extra_specs": {}}).json == {"extra_specs": {}}
+
+
+def test_extra_specs_by_many_at_once(admin: Any) -> None:
+    make(admin)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: admin.post("/flavors/1/os-extra_specs", {"extra_specs": {f"k{n}": "v"}}), range(8)))
+    assert set(admin.get("/flavors/1/os-extra_specs").json["extra_specs"]) == {f"k{n}" for n in range(8)}
+
+
+def test_one_name_by_many_at_once(admin: Any) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ask = [SMALL | {"id": str(n)} for n in range(8)]
+        found = sorted(pool.map(lambda flavor: admin.post("/flavors", {"flavor": flavor}).status_code, ask))
+    assert found == [200] + [409] * 7
+
+
+def test_v2_limits_the_names_of_extra_specs_too(admin: Any) -> None:
+    make(admin)
+    for body in ({"extra_specs": {"a/b": "v"}}, {"extra_specs": {"k": {"x": 1}}}):
+        message(admin.post("/v2/flavors/1/os-extra_specs", body), 400, "badRequest")
+    message(admin.put("/v2/flavors/1/os-extra_specs/a b*", {"a b*": "v"}), 400, "badRequest")
+    assert admin.post("/v2/flavors/1/os-extra_specs", {"extra_specs": {"k": "v"}}).status_code == 200
+
+
+def test_v2_strips_names(admin: Any) -> None:
+    answer = admin.post("/v2/flavors", {"flavor": SMALL | {"name": " a b "}})
+    assert answer.json["flavor"]["name"] == "a b"
+    message(admin.post("/v2/flavors", {"flavor": SMALL | {"name": "  "}}), 400, "badRequest")
+    message(admin.post("/v2/flavors", {"flavor": SMALL | {"ram": "x"}}), 400, "badRequest")
+
+
+def test_the_largest_flavor(admin: Any) -> None:
+    most = 2**31 - 1
+    flavor = make(admin, ram=most, vcpus=most, disk=most, swap=most, rxtx_factor=3.40282e38)
+    assert admin.get("/flavors/1").json["flavor"] == flavor
+    assert ids(admin.get(f"/flavors?minRam={most}&minDisk={most}")) == ["1"]
+    assert ids(admin.get(f"/flavors?minRam={most + 1}")) == []
+    assert ids(admin.get("/flavors?sort_key=rxtx_factor&marker=1")) == []
 
 
 @pytest.mark.parametrize(("path", "_status"), SPECS_PATHS)

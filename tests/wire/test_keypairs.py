@@ -7,6 +7,7 @@ import base64
 import hashlib
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -456,6 +457,19 @@ def test_quota(settings: Settings, db: Database, api: Api) -> None:
 def test_no_limit(settings: Settings, db: Database, api: Api) -> None:
     add(limited(settings, db, api, -1))
     message(limited(settings, db, api, 0).post("/os-keypairs", {"keypair": {"name": "b"}}), 403, "forbidden")
+
+
+def test_quota_with_many_at_once(settings: Settings, db: Database, api: Api) -> None:
+    user = limited(settings, db, api, 3)
+
+    def ask(number: int) -> int:
+        body = {"keypair": {"name": f"k{number}", "public_key": ED25519}}
+        status: int = user.post("/os-keypairs", body).status_code
+        return status
+
+    with ThreadPoolExecutor(8) as pool:
+        found = sorted(pool.map(ask, range(8)))
+    assert found == [200] * 3 + [403] * 5
 
 
 # --- /v2 ---

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 from urllib.parse import urlencode
 
@@ -36,8 +35,8 @@ DEFAULT_PAGE = 25  # Glance's limit_param_default
 MOST_PROPERTIES = 128  # Glance's image_property_quota
 MOST_TAGS = 128  # Glance's image_tag_quota
 
-_COLUMNS = ("name", "visibility", "disk_format", "container_format", "min_disk", "min_ram", "protected", "os_hidden")
-_GIVEN = frozenset((*_COLUMNS, "id", "owner", "tags"))
+_FIELDS = ("id", "visibility", "container_format", "min_disk", "min_ram", "protected", "os_hidden", "tags")
+_GIVEN = frozenset((*_FIELDS, "name", "disk_format", "owner"))
 
 # --- HANDLERS ---
 
@@ -55,12 +54,8 @@ def create(call: Call) -> Reply:
         raise errors.Forbidden(f"You are not permitted to create images owned by '{owner}'")
     check_visibility(call, body.get("visibility", "shared"), owner)
     check_quotas(properties, body.get("tags", []))
-    values = {name: body[name] for name in _COLUMNS if name in body}
-    for name in ("protected", "os_hidden"):
-        values[name] = int(values.get(name, False))
-    image_id = body.get("id") or str(uuid.uuid4())
-    with images.db.write() as conn:
-        queries.create(conn, {**values, "uuid": image_id, "owner": owner}, properties, body.get("tags", []))
+    fields = {"container_format": None, **{name: body[name] for name in _FIELDS if name in body}}
+    image_id = images.create(call.context, body.get("name"), body.get("disk_format"), properties, **fields, owner=owner)
     headers = {
         "Location": f"{images.endpoint(call.host_url)}/v2/images/{image_id}",
         "OpenStack-image-import-methods": ",".join(discovery.IMPORT_METHODS),

@@ -67,10 +67,13 @@ class ImageBackend(ABC):
         """Delete an image. Raises Forbidden for a protected one."""
 
     @abstractmethod
-    def create(self, context: Context, name: str, disk_format: str, properties: dict[str, str], **fields: Any) -> str:
+    def create(
+        self, context: Context, name: str | None, disk_format: str | None, properties: dict[str, str], **fields: Any
+    ) -> str:
         """Register an image with no bytes yet (status queued); its id.
 
-        `fields` are Glance's: container_format (bare unless given), min_disk, min_ram, visibility, protected, tags, id.
+        `fields` are Glance's: container_format (bare unless given), min_disk, min_ram, visibility,
+        owner, protected, tags, id.
         """
 
     @abstractmethod

@@ -94,18 +94,20 @@ class EmbeddedImages(ImageBackend):
             queries.destroy(conn, row.key)
         self.files.remove(image_id)
 
-    def create(self, context: Context, name: str, disk_format: str, properties: dict[str, str], **fields: Any) -> str:
+    def create(
+        self, context: Context, name: str | None, disk_format: str | None, properties: dict[str, str], **fields: Any
+    ) -> str:
         """A queued image."""
-        values = dict(fields)
-        image_id = str(values.pop("id", None) or uuid.uuid4())
-        tags = values.pop("tags", ())
+        image_id = str(fields.pop("id", None) or uuid.uuid4())
+        if not files.is_id(image_id):
+            raise errors.BadRequest(f"'{image_id}' is no image's id.")
+        tags = fields.pop("tags", ())
+        values = {"owner": context.project_id, "container_format": "bare", **fields}
         for key in ("protected", "os_hidden"):
-            values[key] = int(values.get(key, 0))
-        values = {"owner": context.project_id, "container_format": "bare", **values}
+            values[key] = int(values.get(key, False))
+        values |= {"uuid": image_id, "name": name, "disk_format": disk_format}
         with self.db.write() as conn:
-            queries.create(
-                conn, {**values, "uuid": image_id, "name": name, "disk_format": disk_format}, properties, tags
-            )
+            queries.create(conn, values, properties, tags)
         return image_id
 
     def upload(self, context: Context, image_id: str, chunks: Iterable[bytes]) -> None:
