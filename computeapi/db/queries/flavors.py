@@ -112,7 +112,7 @@ _FIND_USABLE = _FIND.where(_USABLE)
 def _page(scope: str, sort_key: str, descending: bool, after_marker: bool) -> Statement:
     column = SORT_KEYS[sort_key]
     statement = select(*_COLUMNS).where(
-        *_SCOPES[scope], Flavor.memory_mb >= bindparam("min_ram"), Flavor.disk_gb >= bindparam("min_disk")
+        *_SCOPES[scope], Flavor.memory_mb > bindparam("below_ram"), Flavor.disk_gb > bindparam("below_disk")
     )
     if after_marker:
         value: BindParameter[Any] = bindparam("value")
@@ -148,8 +148,8 @@ def page(
     """
     values: dict[str, Any] = {
         "project_id": project_id,
-        "min_ram": _comparable(min_ram),
-        "min_disk": _comparable(min_disk),
+        "below_ram": _below(min_ram),
+        "below_disk": _below(min_disk),
         "limit": limit,
     }
     if marker is not None:
@@ -161,9 +161,9 @@ def page(
     return [FlavorRow._make(row) for row in conn.execute(statement, values)]
 
 
-def _comparable(number: int) -> int:
-    """A number that compares with the columns like `number`, whatever its size, and fits every engine."""
-    return max(-1, min(number, MAX_INT + 1))
+def _below(least: int) -> int:
+    """What columns must be greater than, to be at least `least`; a number that every engine can compare them with."""
+    return max(-1, min(least - 1, MAX_INT))
 
 
 def find(conn: Connection, flavor_id: str, project_id: str | None, *, lock: bool = False) -> FlavorRow:
