@@ -23,7 +23,7 @@ import falcon
 import orjson
 
 from computeapi import endpoint as rows
-from computeapi import errors, routes, versions
+from computeapi import errors, routes, settings, versions
 from computeapi.backends import identity, image
 from computeapi.db.engine import Database
 from computeapi.endpoint import Endpoint
@@ -52,6 +52,11 @@ def create_app(settings: Settings, **given: Any) -> falcon.App[Any, Any]:
             app.add_route(routes.PREFIX[service] + path, Resource(services, service, methods))
     app.add_sink(_Nowhere(services), "/")
     return app
+
+
+def from_settings() -> falcon.App[Any, Any]:
+    """The application by the settings in force, for a WSGI server that is started by hand (etc/gunicorn.conf.py)."""
+    return create_app(settings.load())
 
 
 def make_services(settings: Settings, **given: Any) -> Services:
