@@ -29,7 +29,7 @@ _TOKEN = re.compile(
     r"|(?P<open>\((?:\?:)?)(?!\?)"
     r"|(?P<special>[)|^$])"
     r"|(?P<any>\.)"
-    r"|(?P<plain>[^\\(\[])",
+    r"|(?P<plain>(?!\{\d)[^\\(\[])",
     re.DOTALL,
 )
 _CONTROL = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v"}
