@@ -141,7 +141,6 @@ class Entry:
                 state.version = versions.negotiate(
                     req.get_header("OpenStack-API-Version"), req.get_header("X-OpenStack-Nova-API-Version")
                 )
-        resp.content_type = _JSON
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: Any, _ok: bool) -> None:
         """Put the headers on that every answer has, and log the line."""
