@@ -48,7 +48,10 @@ class IsolatedHost:
 
     def start(self) -> None:
         """libvirtd runs (again)."""
-        subprocess.run([str(TOOL), "start", "host", str(self.directory)], check=True, capture_output=True, timeout=120)
+        command = [str(TOOL), "start", "host", str(self.directory)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        if done.returncode != 0:
+            pytest.fail(f"the hypervisor host does not start: {done.stderr.strip()}")
 
     def stop(self) -> None:
         """The host and all its guests are gone."""

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import libvirt
 import pytest
-
-pytest.importorskip("libvirt")
 
 from computeapi.virt.base import DiskSpec, DomainSpec, HypervisorError, NicSpec
 from computeapi.virt.libvirt import domain_xml, networks
@@ -76,8 +75,6 @@ def compare(name: str, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def test_driver() -> Iterator[Any]:
-    import libvirt
-
     conn = libvirt.open("test:///default")
     yield conn
     conn.close()

@@ -9,7 +9,10 @@ from computeapi.virt.base import Hypervisor, HypervisorError
 
 
 def load(*, uri: str, virt_type: str, state_dir: Path, host: str, pool: str = "computeapi") -> Hypervisor:
-    """The libvirt at `uri`, with its disks in the storage pool `pool`. Raises HypervisorError where libvirt's Python library is missing."""
+    """The libvirt at `uri`, with its disks in the storage pool `pool`.
+
+    Raises HypervisorError where libvirt's Python library is missing.
+    """
     try:
         from computeapi.virt.libvirt.driver import LibvirtHypervisor
     except ImportError as error:

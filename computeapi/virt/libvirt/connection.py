@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from computeapi.virt.base import HypervisorGone
 from computeapi.virt.libvirt.errors import translate
 
 LOG = logging.getLogger(__name__)
-OPEN_TIMEOUT = 15.0  # seconds; libvirt itself waits for ever on a libvirtd that accepts but does not answer
+OPEN_TIMEOUT = 10.0  # seconds; libvirt itself waits for ever on a libvirtd that accepts but does not answer
 KEEPALIVE_INTERVAL = 3  # seconds between probes of an idle connection
 KEEPALIVE_COUNT = 3  # unanswered probes until it counts as dead
 
@@ -49,7 +50,7 @@ def _say_nothing(_context: Any, _error: Any) -> None:
 class Connection:
     """libvirtd at `uri`, opened at first use and again after it was lost.
 
-    `on_lost` is called, from the event loop's thread, when the connection broke.
+    `on_lost` is called, perhaps more than once and from any thread, when the connection broke. It must not wait.
     """
 
     def __init__(self, uri: str, on_lost: Callable[[], None] | None = None) -> None:
@@ -57,6 +58,8 @@ class Connection:
         self.on_lost = on_lost
         self._lock = threading.Lock()
         self._conn: Any = None
+        self._attempt: Attempt | None = None
+        self._failed: tuple[float, str] = (0.0, "")  # when the last attempt to connect failed, and why
         self._closed = False
 
     @contextmanager
@@ -84,11 +87,18 @@ class Connection:
             _close_quietly(conn)
 
     def _get(self) -> Any:
+        asked = time.monotonic()
         with self._lock:
             if self._closed:
                 raise HypervisorGone(f"the connection to {self.uri} was closed")
             if self._conn is None or not self._conn.isAlive():
-                self._conn = self._open()
+                if self._failed[0] > asked:  # while we stood in line
+                    raise HypervisorGone(self._failed[1])
+                try:
+                    self._conn = self._open()
+                except HypervisorGone as error:
+                    self._failed = (time.monotonic(), str(error))
+                    raise
             return self._conn
 
     def _drop(self, conn: Any) -> None:
@@ -96,27 +106,21 @@ class Connection:
             if self._conn is conn:
                 self._conn = None
         _close_quietly(conn)
+        self._say_lost()
 
     def _open(self) -> Any:
         """A new connection, or HypervisorGone within OPEN_TIMEOUT."""
         start_event_loop()
-        outcome: list[Any] = []
-
-        def attempt() -> None:
-            try:
-                outcome.append(libvirt.openAuth(self.uri, [[], None, None], 0))
-            except libvirt.libvirtError as error:
-                outcome.append(error)
-
-        thread = threading.Thread(target=attempt, name="libvirt-open", daemon=True)
-        thread.start()
-        thread.join(OPEN_TIMEOUT)
-        if not outcome:
+        if self._attempt is None:
+            self._attempt = Attempt(self.uri)
+        outcome = self._attempt.wait(OPEN_TIMEOUT)
+        if outcome is None:  # the same attempt is waited for the next time
             raise HypervisorGone(f"connecting to {self.uri}: no answer within {OPEN_TIMEOUT:g} s")
-        if isinstance(outcome[0], libvirt.libvirtError):
-            words = outcome[0].get_error_message() or outcome[0]
-            raise HypervisorGone(f"connecting to {self.uri}: {words}") from outcome[0]
-        conn = outcome[0]
+        self._attempt = None
+        if isinstance(outcome, libvirt.libvirtError):
+            words = outcome.get_error_message() or outcome
+            raise HypervisorGone(f"connecting to {self.uri}: {words}") from outcome
+        conn = outcome
         try:
             conn.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
             conn.registerCloseCallback(self._lost, None)
@@ -124,12 +128,34 @@ class Connection:
             LOG.debug("%s: no keepalive: %s", self.uri, error)
         return conn
 
-    def _lost(self, conn: Any, _reason: int, _opaque: Any) -> None:
-        with self._lock:
-            if self._conn is conn:
-                self._conn = None
+    def _lost(self, _conn: Any, _reason: int, _opaque: Any) -> None:
+        # In the event loop's thread: it must not wait for our lock. `_get` sees for itself that this one is dead.
+        self._say_lost()
+
+    def _say_lost(self) -> None:
         if self.on_lost is not None and not self._closed:
             self.on_lost()
+
+
+class Attempt:
+    """Connecting, in a thread of its own."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._outcome: Any = None
+        self._thread = threading.Thread(target=self._run, name="libvirt-open", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._outcome = libvirt.openAuth(self._uri, [[], None, None], 0)
+        except libvirt.libvirtError as error:
+            self._outcome = error
+
+    def wait(self, seconds: float) -> Any:
+        """The virConnect, or libvirt's error; None when there is neither after `seconds`."""
+        self._thread.join(seconds)
+        return self._outcome
 
 
 def _close_quietly(conn: Any) -> None:

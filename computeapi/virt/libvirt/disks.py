@@ -210,7 +210,6 @@ class Disks:
             with self._connection.use(f"uploading the image {name}") as conn:
                 self._forget(conn, name)
                 self._upload(conn, name, size, stream)
-                self._pool.refresh(conn)
                 self._pool.create(conn, Base(name, info.format, info.virtual_size).marker, 0)
 
     def _upload(self, conn: Any, name: str, size: int, chunks: Iterable[bytes]) -> None:

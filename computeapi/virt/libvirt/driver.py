@@ -49,12 +49,13 @@ class LibvirtHypervisor(Hypervisor):
     def __init__(self, *, uri: str, virt_type: str, state_dir: Path, host: str, pool: str = "computeapi") -> None:
         self.host = host
         state_dir = state_dir.absolute()
+        self._state_dir, self._local = state_dir, not urlsplit(uri).netloc
         self._connection = Connection(uri)
         self._pool = Pool(self._connection, pool, str(state_dir / "disks"))
         self._consoles = Pool(self._connection, f"{pool}-consoles", str(state_dir / "consoles"))
         self._disks = Disks(self._connection, self._pool)
         self._networks = Networks(self._connection)
-        self._probe = HostProbe(self._connection, virt_type, local=not urlsplit(uri).netloc)
+        self._probe = HostProbe(self._connection, virt_type, local=self._local)
         self._watcher = Watcher(self._connection, self.state, self.list_guests)
         self._ours: dict[str, bool] = {}
         self._ready = threading.Lock()
@@ -72,6 +73,8 @@ class LibvirtHypervisor(Hypervisor):
         """What definitions need to know, found out once; makes the pools where they are missing."""
         with self._ready:
             if self._facts is None:
+                if self._local:
+                    make_passable(self._state_dir)
                 self._pool.check_path()
                 self._consoles.check_path()
                 self._facts = domain_xml.HostFacts(
@@ -79,7 +82,7 @@ class LibvirtHypervisor(Hypervisor):
                     pool_dir=self._pool.path,
                     console_dir=self._consoles.path,
                     arch=self._probe.arch(),
-                    disk_cache=disk_cache(Path(self._pool.path)),
+                    disk_cache=disk_cache(Path(self._pool.path)) if self._local else "none",
                 )
             return self._facts
 
@@ -145,6 +148,7 @@ class LibvirtHypervisor(Hypervisor):
             LOG.debug("guest %s is gone already", uuid)
         self._ours.pop(uuid, None)
         with self._connection.use(f"guest {uuid}: removing its console log") as conn:
+            self._consoles.refresh(conn)  # virtlogd may have put full ones aside, as <uuid>.log.0 and so on
             for name in self._consoles.names(conn):
                 if name.startswith(f"{uuid}.log"):
                     self._consoles.delete(conn, name)
@@ -223,6 +227,17 @@ class LibvirtHypervisor(Hypervisor):
     def close(self) -> None:
         self._watcher.close()
         self._connection.close()
+
+
+def make_passable(folder: Path) -> None:
+    """`folder` exists, and QEMU's own user on this machine may pass through it (`o+x`), though not list it.
+
+    Directories above it are the operator's; where they forbid it, libvirt's "Permission denied" names the file.
+    """
+    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    mode = folder.stat().st_mode
+    if not mode & 0o001 and folder.stat().st_uid == os.geteuid():
+        folder.chmod(mode & 0o7777 | 0o001)
 
 
 def disk_cache(folder: Path) -> str:

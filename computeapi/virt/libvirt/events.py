@@ -38,6 +38,7 @@ class Watcher:
         self._queue: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
         self._watchers: list[Callable[[Event], None]] = []
         self._told: dict[str, PowerState] = {}
+        self._subscribed: Any = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         connection.on_lost = self._lost
@@ -72,8 +73,11 @@ class Watcher:
 
     def _subscribe(self) -> None:
         with self._connection.use("listening to events") as conn:
+            if conn is self._subscribed:
+                return
             conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None)
             conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot, None)
+            self._subscribed = conn
 
     def _run(self) -> None:
         while not self._stopping.is_set():
