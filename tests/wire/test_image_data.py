@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from computeapi.backends.image import files
 from computeapi.backends.image.embedded import EmbeddedImages
 from computeapi.context import Context
 from computeapi.db.engine import Database
+from computeapi.db.models import Image
 from computeapi.settings import Settings
 from tests.conftest import Api
 from tests.wire.test_images import IMAGES, make, patch, send
@@ -265,10 +267,6 @@ def test_delete_removes_the_file_but_not_from_under_a_reader(
 
 
 def _state(db: Database, image_id: str, **values: Any) -> None:
-    from sqlalchemy import update
-
-    from computeapi.db.models import Image
-
     with db.write() as conn:
         conn.execute(update(Image).where(Image.uuid == image_id).values(**values))
 

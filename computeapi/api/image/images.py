@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from computeapi import errors, policy
 from computeapi.api.image import common, discovery, patch, schemas
-from computeapi.backends.image.embedded import check_property_name
+from computeapi.backends.image.base import check_property_name
 from computeapi.db.queries import image_filters
 from computeapi.db.queries import images as queries
 from computeapi.endpoint import Call, Reply

@@ -15,7 +15,7 @@ from typing import Any
 
 from computeapi import errors, validation
 from computeapi.api.image import schemas
-from computeapi.backends.image.embedded import check_property_name
+from computeapi.backends.image.base import check_property_name
 from computeapi.db.queries.images import ImageRow
 
 MEDIA_TYPES = {

@@ -11,4 +11,8 @@ from computeapi.settings import Settings
 
 def load(settings: Settings, db: Database) -> ImageBackend:
     """The image backend that the settings ask for."""
-    return EmbeddedImages(settings, db)
+    if not settings.image_url:
+        return EmbeddedImages(settings, db)
+    from computeapi.backends.image.glance import GlanceImages  # keystoneauth1 takes 0.3 s to import
+
+    return GlanceImages(settings.image_url)

@@ -6,13 +6,43 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from computeapi import errors
 from computeapi.context import Context
+
+ID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+# What an image says of itself by a column or in its answer: no property may have such a name.
+ATTRIBUTES = frozenset(
+    (
+        *("id", "name", "status", "visibility", "owner", "disk_format", "container_format", "size", "virtual_size"),
+        *("checksum", "os_hash_algo", "os_hash_value", "min_disk", "min_ram", "protected", "os_hidden"),
+        *("created_at", "updated_at", "tags", "self", "file", "schema", "stores", "direct_url", "locations"),
+        *("location", "deleted", "deleted_at"),
+    )
+)
+RESERVED_PREFIX = "os_glance_"
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` can be an image's id; else it is in no path, of a file or of a URL."""
+    return re.fullmatch(ID, text) is not None
+
+
+def check_property_name(name: str) -> None:
+    """Raise BadRequest or Forbidden for what can't be an additional property's name."""
+    if not name or len(name) > 255:
+        raise errors.BadRequest("Custom property should not be greater than 255 characters.")
+    if name in ATTRIBUTES:
+        raise errors.Forbidden(f"Attribute '{name}' is read-only.")
+    if name.startswith(RESERVED_PREFIX):
+        raise errors.Forbidden(f"Attribute '{name}' is reserved.")
 
 
 @dataclass(frozen=True, slots=True)

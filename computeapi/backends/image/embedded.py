@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from computeapi import clock, errors
 from computeapi.backends.image import files
-from computeapi.backends.image.base import ImageBackend, ImageInfo
+from computeapi.backends.image.base import ImageBackend, ImageInfo, check_property_name, is_id
 from computeapi.backends.image.files import Draft, ImageFiles
 from computeapi.context import Context
 from computeapi.db.engine import Database
@@ -37,17 +37,6 @@ LOG = logging.getLogger("computeapi.images")
 HASH = "sha512"
 DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop")
 CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
-
-# What an image says of itself by a column or in its answer: no property may have such a name.
-ATTRIBUTES = frozenset(
-    (
-        *("id", "name", "status", "visibility", "owner", "disk_format", "container_format", "size", "virtual_size"),
-        *("checksum", "os_hash_algo", "os_hash_value", "min_disk", "min_ram", "protected", "os_hidden"),
-        *("created_at", "updated_at", "tags", "self", "file", "schema", "stores", "direct_url", "locations"),
-        *("location", "deleted", "deleted_at"),
-    )
-)
-RESERVED_PREFIX = "os_glance_"
 
 _NOBODY = Context("", "", None, frozenset({"admin"}))  # the service itself
 
@@ -99,7 +88,7 @@ class EmbeddedImages(ImageBackend):
     ) -> str:
         """A queued image."""
         image_id = str(fields.pop("id", None) or uuid.uuid4())
-        if not files.is_id(image_id):
+        if not is_id(image_id):
             raise errors.BadRequest(f"'{image_id}' is no image's id.")
         tags = fields.pop("tags", ())
         values = {"owner": context.project_id, "container_format": "bare", **fields}
@@ -214,7 +203,7 @@ class EmbeddedImages(ImageBackend):
     # --- inside ---
 
     def _find(self, conn: Connection, context: Context, image_id: str, *, lock: bool = False) -> ImageRow:
-        row = queries.find(conn, context, image_id, lock=lock) if files.is_id(image_id) else None
+        row = queries.find(conn, context, image_id, lock=lock) if is_id(image_id) else None
         if row is None:
             raise errors.NotFound(f"No image found with ID {image_id}")
         return row
@@ -321,16 +310,6 @@ def info(row: ImageRow) -> ImageInfo:
         properties=row.properties,
         virtual_size=row.virtual_size,
     )
-
-
-def check_property_name(name: str) -> None:
-    """Raise BadRequest or Forbidden for what can't be an additional property's name."""
-    if not name or len(name) > 255:
-        raise errors.BadRequest("Custom property should not be greater than 255 characters.")
-    if name in ATTRIBUTES:
-        raise errors.Forbidden(f"Attribute '{name}' is read-only.")
-    if name.startswith(RESERVED_PREFIX):
-        raise errors.Forbidden(f"Attribute '{name}' is reserved.")
 
 
 def _moment(text: str) -> str:

@@ -20,19 +20,14 @@ from io import FileIO
 from pathlib import Path
 
 from computeapi import errors
+from computeapi.backends.image.base import ID
 from computeapi.virt.images import HEADER_BYTES
 
 CHUNK = 1024 * 1024  # bytes
 
-_ID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-_NAME = re.compile(rf"({_ID})|\.({_ID})\.[0-9a-f]+\.part")
+_NAME = re.compile(rf"({ID})|\.({ID})\.[0-9a-f]+\.part")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-def is_id(text: str) -> bool:
-    """Whether `text` can be an image's id, and so a file's name."""
-    return re.fullmatch(_ID, text) is not None
 
 
 class Draft:
