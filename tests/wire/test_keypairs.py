@@ -257,102 +257,80 @@ def test_a_type_only_from_2_2_on(api: Any) -> None:
 
 
 @pytest.mark.parametrize("version", [None, "2.2"])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        " ",
-        " a",
-        "a ",
-        "a\n",
-        "a/b",
-        "a.b",
-        "a@b",
-        "a:b",
-        "a\\b",
-        "a%",
-        "é",
-        "x" * 256,
-        "a\tb",
-        "<x>",
-        None,
-        5,
-        True,
-        [],
-        {},
-    ],
-)
-def test_bad_names(api: Any, version: str | None, name: Any) -> None:
-    body = {"keypair": {"name": name, "public_key": ED25519}}
-    message(api.post("/os-keypairs", body, version=version), 400, "badRequest")
+def test_bad_names(api: Any, version: str | None) -> None:
+    signs = ["a/b", "a.b", "a@b", "a:b", "a\\b", "a%", "é", "a\tb", "a\n", "<x>"]
+    for name in [*signs, "", " ", " a", "a ", "x" * 256, None, 5, True, [], {}]:
+        body = {"keypair": {"name": name, "public_key": ED25519}}
+        message(api.post("/os-keypairs", body, version=version), 400, "badRequest")
 
 
-@pytest.mark.parametrize("name", ["a b", "-", "_", "x" * 255, "0", "None"])
-def test_good_names(api: Any, name: str) -> None:
-    add(api, name)
-    assert api.get(f"/os-keypairs/{name}").json["keypair"]["name"] == name
-    assert api.delete(f"/os-keypairs/{name}").status_code == 202
+def test_good_names(api: Any) -> None:
+    for name in ("a b", "-", "_", "x" * 255, "0", "None"):
+        add(api, name)
+        assert api.get(f"/os-keypairs/{name}").json["keypair"]["name"] == name
+        assert api.delete(f"/os-keypairs/{name}").status_code == 202
 
 
 BLOB = ED25519.split()[1]
 
 
-@pytest.mark.parametrize(
-    "public_key",
-    [
-        "",
-        " ",
-        "x",
-        "ssh-rsa",
-        "ssh-rsa ",
-        "ssh-rsa !!!!",
-        "ssh-rsa AAAA",
-        "ssh-ed25519 " + BLOB[:-8],
-        "ssh-ed25519 " + BLOB[:-1],
-        "ssh-rsa " + BLOB,
-        "ssh-unknown " + BLOB,
-        " " + ED25519,
-        "\n" + ED25519,
-        'command="sh" ' + ED25519,
-        "ssh-ed25519 " + base64.b64encode(b"\xff" * 51).decode(),
-        "ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519\xff\xff\xff\xff" + b"x" * 32).decode(),
-        "ecdsa-sha2-nistp256 "
-        + base64.b64encode(b"\0\0\0\x13ecdsa-sha2-nistp256\0\0\0\x08nistp256\0\0\0\x41\x04" + b"\1" * 64).decode(),
-        "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
-        "é" * 100,
-        "ssh-rsa " + "A" * 100_000,
-    ],
-)
-def test_bad_keys(api: Any, public_key: str) -> None:
-    answer = api.post("/os-keypairs", {"keypair": {"name": "a", "public_key": public_key}})
-    assert message(answer, 400, "badRequest") == "Keypair data is invalid: failed to generate fingerprint"
+BAD_KEYS = [
+    "",
+    " ",
+    "x",
+    "ssh-rsa",
+    "ssh-rsa ",
+    "ssh-rsa !!!!",
+    "ssh-rsa AAAA",
+    "ssh-ed25519 " + BLOB[:-8],
+    "ssh-ed25519 " + BLOB[:-1],
+    "ssh-rsa " + BLOB,
+    "ssh-unknown " + BLOB,
+    " " + ED25519,
+    "\n" + ED25519,
+    'command="sh" ' + ED25519,
+    "ssh-ed25519 " + base64.b64encode(b"\xff" * 51).decode(),
+    "ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519\xff\xff\xff\xff" + b"x" * 32).decode(),
+    "ecdsa-sha2-nistp256 "
+    + base64.b64encode(b"\0\0\0\x13ecdsa-sha2-nistp256\0\0\0\x08nistp256\0\0\0\x41\x04" + b"\1" * 64).decode(),
+    "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
+    "é" * 100,
+    "ssh-rsa " + "A" * 100_000,
+    security_key("ecdsa-sha2-nistp256", b"nistp256", b"\2" + b"\1" * 32),  # a compressed point
+]
+
+
+def test_bad_keys(api: Any) -> None:
+    for public_key in BAD_KEYS:
+        answer = api.post("/os-keypairs", {"keypair": {"name": "a", "public_key": public_key}})
+        assert message(answer, 400, "badRequest") == "Keypair data is invalid: failed to generate fingerprint"
     assert api.get("/os-keypairs").json == {"keypairs": []}
 
 
+BAD_BODIES: list[Any] = [
+    None,
+    [],
+    "x",
+    {},
+    {"keypair": None},
+    {"keypair": []},
+    {"keypair": {}},
+    {"keypair": {"public_key": ED25519}},
+    {"keypair": {"name": "a", "public_key": None}},
+    {"keypair": {"name": "a", "public_key": 5}},
+    {"keypair": {"name": "a", "public_key": ["x"]}},
+    {"keypair": {"name": "a", "unknown": 1}},
+    {"keypair": {"name": "a", "user_id": "x"}},
+    {"keypair": {"name": "a", "type": "dsa"}},
+    {"keypair": {"name": "a", "type": None}},
+    {"keypair": {"name": "a", "public_key": ED25519}, "more": 1},
+]
+
+
 @pytest.mark.parametrize("version", [None, "2.2", "2.3"])
-@pytest.mark.parametrize(
-    "body",
-    [
-        None,
-        [],
-        "x",
-        {},
-        {"keypair": None},
-        {"keypair": []},
-        {"keypair": {}},
-        {"keypair": {"public_key": ED25519}},
-        {"keypair": {"name": "a", "public_key": None}},
-        {"keypair": {"name": "a", "public_key": 5}},
-        {"keypair": {"name": "a", "public_key": ["x"]}},
-        {"keypair": {"name": "a", "unknown": 1}},
-        {"keypair": {"name": "a", "user_id": "x"}},
-        {"keypair": {"name": "a", "type": "dsa"}},
-        {"keypair": {"name": "a", "type": None}},
-        {"keypair": {"name": "a", "public_key": ED25519}, "more": 1},
-    ],
-)
-def test_bad_bodies(api: Any, version: str | None, body: Any) -> None:
-    message(api.post("/os-keypairs", body, version=version), 400, "badRequest")
+def test_bad_bodies(api: Any, version: str | None) -> None:
+    for body in BAD_BODIES:
+        message(api.post("/os-keypairs", body, version=version), 400, "badRequest")
 
 
 def test_the_same_name_twice(api: Any) -> None:
@@ -362,12 +340,12 @@ def test_the_same_name_twice(api: Any) -> None:
         assert message(answer, 409, "conflictingRequest") == "Key pair 'mine' already exists."
 
 
-@pytest.mark.parametrize("name", ["nope", "%25", "_", "' or 1=1 --", "é", "a:b", "x" * 1000])
-def test_what_is_not_there(api: Any, name: str) -> None:
+def test_what_is_not_there(api: Any) -> None:
     add(api)
-    shown = "%" if name == "%25" else name
-    for answer in (api.get(f"/os-keypairs/{name}"), api.delete(f"/os-keypairs/{name}")):
-        assert message(answer, 404, "itemNotFound") == f"Keypair {shown} not found for user {api.user_id}"
+    for name in ("nope", "%25", "_", "' or 1=1 --", "é", "a:b", "x" * 1000):
+        shown = "%" if name == "%25" else name
+        for answer in (api.get(f"/os-keypairs/{name}"), api.delete(f"/os-keypairs/{name}")):
+            assert message(answer, 404, "itemNotFound") == f"Keypair {shown} not found for user {api.user_id}"
 
 
 def test_other_methods(api: Any) -> None:
