@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -14,8 +14,9 @@ from sqlalchemy import insert
 
 from computeapi import clock
 from computeapi.db.engine import Database
-from computeapi.db.models import Flavor, Host, Image
+from computeapi.db.models import Flavor, Host, Image, ImageProperty
 from computeapi.db.queries import addresses, servers
+from computeapi.db.queries.common import insert_key
 from computeapi.db.queries.servers import ServerRow
 from tests.conftest import Api
 
@@ -102,7 +103,7 @@ def image(db: Database) -> str:
     return add_image(db)
 
 
-def add_image(db: Database, **columns: Any) -> str:
+def add_image(db: Database, properties: Mapping[str, str] | None = None, **columns: Any) -> str:
     """A public, active image of 10 MiB unless told; its id."""
     values = {
         "uuid": str(uuid.uuid4()),
@@ -118,7 +119,9 @@ def add_image(db: Database, **columns: Any) -> str:
         **columns,
     }
     with db.write() as conn:
-        conn.execute(insert(Image).values(**values))
+        key = insert_key(conn, insert(Image).values(**values))
+        for name, value in (properties or {}).items():
+            conn.execute(insert(ImageProperty).values(image_key=key, name=name, value=value))
     return str(values["uuid"])
 
 

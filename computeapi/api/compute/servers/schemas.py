@@ -108,10 +108,10 @@ def _for_v2(schema: p.Schema) -> Versioned:
     return Versioned(validation.relaxed(schema))
 
 
-CREATE = _create(p.name, {"type": "string", "format": "base64", "maxLength": 65535})
-CREATE_V2 = _for_v2(
-    _create(p.loose_name, {"type": ["string", "null"], "format": "base64", "maxLength": 65535}),
-)
+_USER_DATA: p.Schema = {"type": "string", "format": "base64", "maxLength": 65535}
+
+CREATE = _create(p.name, _USER_DATA)
+CREATE_V2 = _for_v2(_create(p.loose_name, {"anyOf": [{"type": "null"}, _USER_DATA]}))
 UPDATE = _update(p.name)
 UPDATE_V2 = _for_v2(_update(p.loose_name))
 
