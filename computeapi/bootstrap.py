@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,7 @@ FLAVORS = (
 PRIVATE_CIDR = "10.11.0.0/24"
 
 
-def prepare(settings: Settings, say: Say, *, admin_password: str | None, image_file: Path | None) -> None:
+def prepare(settings: Settings, say: Say, *, admin_password: str, image_file: Path | None) -> None:
     """Database, users, clouds.yaml, flavors, network and image: what is missing is made, what is there is kept."""
     state = settings.state_path
     state.mkdir(parents=True, exist_ok=True)
@@ -43,8 +44,11 @@ def prepare(settings: Settings, say: Say, *, admin_password: str | None, image_f
     try:
         if schema.upgrade(db):
             say(f"database {'made' if settings.connection else 'in ' + str(state)} at revision {schema.newest()}")
-        credentials = identity.ensure_defaults(db, admin_password)
-        write_clouds(settings, credentials)
+        clouds = read_clouds(settings)
+        if not admin_password and "computeapi" not in clouds:
+            admin_password = secrets.token_urlsafe(12)  # new, or nobody knows the old one any more
+        credentials = identity.ensure_defaults(db, admin_password, settings.token_expiration)
+        write_clouds(settings, clouds, credentials)
         make_flavors(db, say)
         make_network(db, say)
         if image_file is not None:
@@ -53,10 +57,17 @@ def prepare(settings: Settings, say: Say, *, admin_password: str | None, image_f
         db.close()
 
 
-def write_clouds(settings: Settings, credentials: Any) -> None:
+def read_clouds(settings: Settings) -> dict[str, Any]:
+    """What clouds.yaml has now."""
+    path = settings.state_path / "clouds.yaml"
+    content: dict[str, Any] = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+    clouds: dict[str, Any] = content.get("clouds", {})
+    return clouds
+
+
+def write_clouds(settings: Settings, clouds: dict[str, Any], credentials: identity.Credentials) -> None:
     """clouds.yaml (mode 0600): the clouds `computeapi` and `computeapi-demo`. A password that is not new is kept."""
     path = settings.state_path / "clouds.yaml"
-    clouds = (yaml.safe_load(path.read_text()) or {}).get("clouds", {}) if path.exists() else {}
     for cloud, user, password in (
         ("computeapi", "admin", credentials.admin_password),
         ("computeapi-demo", "demo", credentials.demo_password),
@@ -132,6 +143,7 @@ def write_conf(settings: Settings, options: dict[str, dict[str, str]]) -> Settin
         for name, value in values.items():
             _set_option(lines, section, name, value)
             changed[name] = value
+    path.touch(mode=0o640)  # a database URL in it may have a password
     path.write_text("\n".join(lines) + "\n")
     return replace(settings, **changed)
 

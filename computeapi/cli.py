@@ -96,7 +96,7 @@ def _init(conf: Settings, options: argparse.Namespace) -> None:
     bootstrap.prepare(
         conf,
         say,
-        admin_password=os.environ.get("COMPUTEAPI_ADMIN_PASSWORD"),
+        admin_password=os.environ.get("COMPUTEAPI_ADMIN_PASSWORD", ""),
         image_file=options.image_file,
     )
 

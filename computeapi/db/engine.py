@@ -75,6 +75,7 @@ def _sqlite(url: str, synchronous: str, pool_size: int) -> Engine:
     path = url.removeprefix("sqlite:///")
     if path and ":memory:" not in path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch(mode=0o600)  # it holds password hashes and user data; SQLite gives its side files the same
     engine = create_engine(
         url,
         connect_args={"timeout": 30, "isolation_level": None, "check_same_thread": False},
