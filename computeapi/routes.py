@@ -13,6 +13,8 @@ from typing import Any
 from computeapi import policy
 from computeapi.api.compute.routes import COMPUTE, VERSION_DOCUMENTS
 from computeapi.api.compute.routes import RULES as COMPUTE_RULES
+from computeapi.api.identity.routes import IDENTITY
+from computeapi.api.identity.routes import RULES as IDENTITY_RULES
 from computeapi.api.image.routes import IMAGE
 from computeapi.api.image.routes import RULES as IMAGE_RULES
 from computeapi.endpoint import Endpoint
@@ -31,13 +33,14 @@ PREFIX = {
 ROUTES: dict[str, Table] = {
     "versions": VERSION_DOCUMENTS,
     "compute": COMPUTE,
+    "identity": IDENTITY,
     "image": IMAGE,
 }
 
 
 def list_rules() -> list[Any]:
     """Every policy rule with its default, for oslo.policy and its tools."""
-    return [*policy.base_rules(), *COMPUTE_RULES, *IMAGE_RULES]
+    return [*policy.base_rules(), *COMPUTE_RULES, *IDENTITY_RULES, *IMAGE_RULES]
 
 
 def get_enforcer() -> Any:
