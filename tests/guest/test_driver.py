@@ -31,7 +31,7 @@ from computeapi.virt.base import (
     NicSpec,
     NoSpace,
 )
-from computeapi.virt.macs import mac_for
+from computeapi.macs import mac_for
 from tests.guest.hosts import REPOSITORY, IsolatedHost, boot_sector, wait_for
 
 pytestmark = pytest.mark.guest

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from computeapi.virt.macs import mac_for
+from computeapi.macs import mac_for
 
 
 def test_unique_on_a_network_and_always_the_same() -> None:

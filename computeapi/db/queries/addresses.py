@@ -19,6 +19,9 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from computeapi import clock, errors
 from computeapi.db.models import FixedIp, Network, Port, Server, Subnet
 from computeapi.db.queries.common import insert_key
+from computeapi.macs import mac_for
+
+_MAX_OFFSET = 2**62  # of an address in its subnet: the column is a BIGINT, IPv6 is larger
 
 
 class NoMoreAddresses(errors.BadRequest):
@@ -88,12 +91,22 @@ def allocate(conn: Connection, *, server_id: int, project_id: str, requested: li
         if len(networks) > 1:
             raise errors.Conflict("Multiple possible networks found, use a Network ID to be more specific.")
         requested = [Requested(network_id=uuid_) for _, uuid_ in networks]
+    _lock_subnets(conn, [item.network_id for item in requested if item.network_id])
     for position, item in enumerate(requested):  # as many as the server has interfaces
         if item.port_id:
             _take_port(conn, server_id, project_id, item.port_id, position)
         else:
             _new_port(conn, server_id, project_id, item, position)
     return addresses_json(conn, server_id)
+
+
+def _lock_subnets(conn: Connection, network_uuids: list[str]) -> None:
+    """In one order, whatever the order of the interfaces: or two servers on two networks wait for each other."""
+    if len(network_uuids) > 1:
+        networks = select(Network.id).where(Network.uuid.in_(network_uuids))
+        conn.execute(
+            select(Subnet.id).where(Subnet.network_id.in_(networks)).order_by(Subnet.id).with_for_update()
+        ).all()
 
 
 def _take_port(conn: Connection, server_id: int, project_id: str, port_id: str, position: int) -> None:
@@ -104,11 +117,12 @@ def _take_port(conn: Connection, server_id: int, project_id: str, port_id: str, 
         raise errors.BadRequest(f"Port id {port_id} could not be found.")
     if row[1] is not None:
         raise errors.BadRequest(f"Port {port_id} is still in use.")
-    conn.execute(
-        update(Port)
-        .where(Port.id == row[0])
-        .values(server_id=server_id, position=position, preserve=1, device_owner="compute:nova", updated_at=clock.now())
+    values = {"server_id": server_id, "position": position, "preserve": 1, "device_owner": "compute:nova"}
+    taken = conn.execute(
+        update(Port).where(Port.id == row[0], Port.server_id.is_(None)).values(updated_at=clock.now(), **values)
     )
+    if taken.rowcount != 1:  # another server was quicker
+        raise errors.BadRequest(f"Port {port_id} is still in use.")
 
 
 def _new_port(conn: Connection, server_id: int, project_id: str, item: Requested, position: int) -> None:
@@ -164,13 +178,33 @@ def create_port(
         select(Subnet.id, Subnet.cidr).where(Subnet.network_id == network_key).order_by(Subnet.id)
     ).all()
     if fixed_ip:
-        address = ipaddress.ip_address(fixed_ip)
-        subnets = [row for row in subnets if address in ipaddress.ip_network(row[1])]
+        subnets = [row for row in subnets if _may_have(row[1], fixed_ip)]
         if not subnets:
             raise errors.BadRequest(f"Fixed IP address {fixed_ip} does not belong to the network.")
-    for subnet_key, _cidr in subnets:  # one, or two (IPv4 and IPv6)
-        take_address(conn, subnet_key, port_key, fixed_ip)
+    taken = [take_address(conn, subnet_key, port_key, fixed_ip) for subnet_key, _cidr in subnets]  # one, or two
+    if mac is None and taken:
+        _settle_mac(conn, port_key, network_key, taken[0])
     return port_key
+
+
+def _may_have(cidr: str, address: str) -> bool:
+    """Whether a host on that subnet may have that address: the network's own and IPv4's broadcast it may not."""
+    network = ipaddress.ip_network(cidr)
+    try:
+        wanted = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    offset = int(wanted) - int(network.network_address)
+    last = network.num_addresses - (2 if network.version == 4 else 1)
+    return wanted in network and 0 < offset <= min(last, _MAX_OFFSET)
+
+
+def _settle_mac(conn: Connection, port_key: int, network_key: int, address: str) -> None:
+    """The MAC address that goes with the IP address, so that a freed one can be used again at once (computeapi.macs)."""
+    network_uuid = conn.execute(select(Network.uuid).where(Network.id == network_key)).scalar_one()
+    mac = mac_for(network_uuid, address)
+    if conn.execute(select(Port.id).where(Port.mac == mac)).first() is None:
+        conn.execute(update(Port).where(Port.id == port_key).values(mac=mac))
 
 
 def _new_mac(conn: Connection) -> str:
@@ -182,8 +216,10 @@ def _new_mac(conn: Connection) -> str:
 
 def take_address(conn: Connection, subnet_key: int, port_key: int | None, wanted: str | None = None) -> str:
     """Give an address of the subnet to a port (None: reserve it); the address. Raises NoMoreAddresses, AddressInUse."""
-    cidr, next_offset, last_offset = conn.execute(
-        select(Subnet.cidr, Subnet.next_offset, Subnet.last_offset).where(Subnet.id == subnet_key).with_for_update()
+    cidr, first_offset, next_offset, last_offset = conn.execute(
+        select(Subnet.cidr, Subnet.first_offset, Subnet.next_offset, Subnet.last_offset)
+        .where(Subnet.id == subnet_key)
+        .with_for_update()
     ).one()
     network = ipaddress.ip_network(cidr)
     given: dict[str, Any] = {
@@ -198,7 +234,11 @@ def take_address(conn: Connection, subnet_key: int, port_key: int | None, wanted
     else:
         row = conn.execute(
             select(FixedIp.id, FixedIp.free, FixedIp.address)
-            .where(FixedIp.subnet_id == subnet_key, FixedIp.free == 1)
+            .where(
+                FixedIp.subnet_id == subnet_key,
+                FixedIp.free == 1,
+                FixedIp.offset.between(first_offset, last_offset),  # beyond are those that somebody asked for by name
+            )
             .order_by(FixedIp.offset)
             .limit(1)
         ).first()
@@ -306,6 +346,11 @@ def nics(conn: Connection, server_id: int) -> list[Nic]:
     return list(found.values())
 
 
+def macs_in_use(conn: Connection, macs: list[str]) -> set[str]:
+    """Those of these MAC addresses that an interface has."""
+    return set(conn.execute(select(Port.mac).where(Port.mac.in_(macs))).scalars())
+
+
 def addresses_json(conn: Connection, server_id: int) -> str:
     """A server's `addresses` as the API shows them, by network label."""
     shown: dict[str, list[dict[str, Any]]] = {}
@@ -370,11 +415,11 @@ def create_network(
             gateway=gateway,
             dns_json=orjson.dumps(list(dns)).decode(),
             first_offset=first,
-            last_offset=min(last, 2**62),
+            last_offset=min(last, _MAX_OFFSET),
             next_offset=first,
             created_at=moment,
         ),
     )
-    if first <= gateway_offset <= last:
+    if first <= gateway_offset <= min(last, _MAX_OFFSET):
         take_address(conn, subnet_key, None, gateway)
     return network_uuid
