@@ -200,7 +200,7 @@ def _may_have(cidr: str, address: str) -> bool:
 
 
 def _settle_mac(conn: Connection, port_key: int, network_key: int, address: str) -> None:
-    """The MAC address that goes with the IP address, so that a freed one can be used again at once (computeapi.macs)."""
+    """The MAC address that goes with the IP address: a freed one can be used again at once (computeapi.macs)."""
     network_uuid = conn.execute(select(Network.uuid).where(Network.id == network_key)).scalar_one()
     mac = mac_for(network_uuid, address)
     if conn.execute(select(Port.id).where(Port.mac == mac)).first() is None:
