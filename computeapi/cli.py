@@ -104,12 +104,14 @@ def _init(conf: Settings, options: argparse.Namespace) -> None:
 def _serve(conf: Settings, options: argparse.Namespace) -> int:
     from computeapi.supervisor import Supervisor
 
+    logs_ = conf.state_path / "log"
+
     def ready() -> None:
         url = f"http://{conf.listen}"
         if not _answers(url):
-            say(f"the API does not answer at {url}; see the log above")
+            say(f"the API does not answer at {url}; {logs_}/api.log says why")
             return
-        say(f"the API answers at {url}")
+        say(f"the API answers at {url}; logs are in {logs_}")
         if options.first_server:
             from computeapi.first_server import greet
 
@@ -117,7 +119,7 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
             auth = yaml.safe_load(clouds.read_text())["clouds"]["computeapi"]["auth"]
             greet(auth, options.first_server, str(clouds), say)
 
-    return Supervisor(["api", "compute"]).run(ready)
+    return Supervisor(["api", "compute"], logs_).run(ready)
 
 
 def _answers(url: str, seconds: float = 30.0) -> bool:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 LOG = logging.getLogger("computeapi.serve")
@@ -21,8 +22,9 @@ _RESTART_SECONDS = 1.0
 class Supervisor:
     """Runs `computeapi <part>` for each part; one that dies is started again."""
 
-    def __init__(self, parts: list[str]) -> None:
+    def __init__(self, parts: list[str], log_dir: Path) -> None:
         self._parts = parts
+        self._log_dir = log_dir
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
         self._stopping = threading.Event()
@@ -44,12 +46,15 @@ class Supervisor:
         self._stopping.set()
 
     def _start(self, part: str) -> None:
-        # A session of its own: Ctrl-C reaches it through us, once, and in order.
-        self._running[part] = subprocess.Popen([sys.executable, "-m", "computeapi", part], start_new_session=True)
+        self._log_dir.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "computeapi", part]
+        with open(self._log_dir / f"{part}.log", "ab") as log:
+            # A session of its own: Ctrl-C reaches it through us, once, and in order.
+            self._running[part] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self._started[part] = time.monotonic()
 
     def _died(self, part: str, code: int) -> None:
-        LOG.error("%s ended with code %s; starting it again", part, code)
+        LOG.error("%s ended with code %s (see %s); starting it again", part, code, self._log_dir / f"{part}.log")
         if time.monotonic() - self._started[part] < _RESTART_SECONDS:
             self._stopping.wait(_RESTART_SECONDS)
         if not self._stopping.is_set():
