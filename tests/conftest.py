@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: a database (SQLite, and PostgreSQL with --postgresql), and the API in this process."""
+"""What all tests share: a database (SQLite; with `--database postgresql` PostgreSQL), and the API in this process."""
 
 from __future__ import annotations
 
@@ -16,21 +16,50 @@ from computeapi.app import create_app
 from computeapi.backends.identity.tokens import Claims, TokenCodec
 from computeapi.context import with_implied
 from computeapi.db.engine import Database
-from computeapi.db.models import Base
 from computeapi.settings import Settings
+from tests.databases import Engine, Postgresql, Sqlite
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which database the tests run on."""
+    parser.addoption("--database", choices=["sqlite", "postgresql"], default="sqlite", help="what the tests run on")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Said at the top."""
+    return f"database: {config.getoption('--database')}"
+
+
+@pytest.fixture(scope="session")
+def database_engine(pytestconfig: pytest.Config) -> Iterator[Engine]:
+    """What makes a database for each test."""
+    engine = Postgresql() if pytestconfig.getoption("--database") == "postgresql" else Sqlite()
+    yield engine
+    engine.close()
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def database_url(database_engine: Engine, tmp_path: Path) -> str:
+    """The URL of an empty database with all tables."""
+    return database_engine.new(tmp_path)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
     """Settings of a cloud of its own in a new directory."""
-    return Settings(state_dir=str(tmp_path), hypervisor="simulator", host="host1", policy_file=str(tmp_path / "none"))
+    return Settings(
+        state_dir=str(tmp_path),
+        connection=database_url,
+        hypervisor="simulator",
+        host="host1",
+        policy_file=str(tmp_path / "none"),
+    )
 
 
 @pytest.fixture
 def db(settings: Settings) -> Iterator[Database]:
     """An empty database with all tables."""
     database = Database(settings.database_url)
-    Base.metadata.create_all(database.engine)
     yield database
     database.close()
 
