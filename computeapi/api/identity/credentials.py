@@ -108,7 +108,7 @@ def show(call: Call) -> dict[str, Any]:
 
 
 def create(call: Call) -> dict[str, Any]:
-    """POST …: for the token's project, with the token's roles or some of them."""
+    """POST …: for the token's project, with the user's roles there or some of them."""
     claims, given = _manager(call), call.body["application_credential"]
     if claims.project_id is None or given.get("project_id", claims.project_id) != claims.project_id:
         raise errors.BadRequest("An application credential is made with a token scoped to its project.")
@@ -124,7 +124,8 @@ def create(call: Call) -> dict[str, Any]:
     }
     with call.services.db.write() as conn:
         held = role_queries.effective(conn, claims.user_id, "project", claims.project_id)
-        lendable = {key: name for key, name in held.items() if name in claims.roles}
+        lent_itself = claims.credential_id is not None  # then no more than that credential has
+        lendable = {key: name for key, name in held.items() if not lent_itself or name in claims.roles}
         row = queries.create(conn, values, _lent(given.get("roles"), lendable))
         shown = view(call, row, _roles(conn, [row]))
     return {"application_credential": {**shown, "secret": secret}}

@@ -147,7 +147,7 @@ def issue(call: Call) -> Reply:
 def subject(call: Call) -> Claims:
     """Loader: what X-Subject-Token says. Raises NotFound where it is no valid token."""
     try:
-        return common.authenticator(call).claims(call.header("X-Subject-Token") or "")
+        return common.authenticator(call).claims(call.header("X-Subject-Token") or "", fresh=True)
     except errors.Unauthorized:
         raise errors.NotFound("The token that X-Subject-Token has is not valid.") from None
 

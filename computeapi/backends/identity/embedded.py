@@ -33,7 +33,7 @@ class EmbeddedAuthenticator:
         self.attempts = Attempts(login_attempts)
         self._db = db
         self._expiration = expiration
-        self._opened: dict[str, Claims] = {}
+        self._opened: dict[str, tuple[Claims, list[tuple[str, int]]]] = {}
         self._lock = threading.Lock()
         self._written = 0  # how often this process wrote revocations
         self._read = (-1, 0.0)  # `_written` and the time when they were read last
@@ -57,14 +57,16 @@ class EmbeddedAuthenticator:
             claims.audit_id,
         )
 
-    def claims(self, token: str) -> Claims:
-        """What a valid token says. Raises Unauthorized."""
-        claims = self._opened.get(token)
-        if claims is None:
-            claims = self._open(token)
+    def claims(self, token: str, *, fresh: bool = False) -> Claims:
+        """What a valid token says; `fresh` asks the database for revocations first. Raises Unauthorized."""
+        claims, subjects = self._opened.get(token) or self._open(token)
         if claims.expires_at <= clock.now() or claims.issued_at < clock.shifted(-self._expiration):
             raise errors.Unauthorized
-        if self._is_revoked(claims):
+        written, read_at = self._read
+        if fresh or written != self._written or time.monotonic() - read_at > _REFRESH_SECONDS:
+            self._refresh(fresh)
+        revoked = self._revoked
+        if revoked and any(revoked.get(subject, 0) > epoch for subject, epoch in subjects):
             raise errors.Unauthorized
         return claims
 
@@ -72,36 +74,22 @@ class EmbeddedAuthenticator:
         """Read the revocations again before the next check (this process has committed some)."""
         self._written += 1
 
-    def _open(self, token: str) -> Claims:
+    def _open(self, token: str) -> tuple[Claims, list[tuple[str, int]]]:
         try:
             claims = self.codec.open(token)
         except ValueError:
             raise errors.Unauthorized from None
+        opened = (claims, claims.subjects())
         with self._lock:
             while len(self._opened) >= _MOST_OPENED:
                 del self._opened[next(iter(self._opened))]
-            self._opened[token] = claims
-        return claims
+            self._opened[token] = opened
+        return opened
 
-    def _is_revoked(self, claims: Claims) -> bool:
-        written, read_at = self._read
-        if written != self._written or time.monotonic() - read_at > _REFRESH_SECONDS:
-            self._refresh()
-        revoked = self._revoked
-        if not revoked:
-            return False
-        return (
-            f"audit:{claims.audit_id}" in revoked
-            or revoked.get(f"user:{claims.user_id}", 0) > claims.user_epoch
-            or revoked.get(f"project:{claims.project_id}", 0) > claims.scope_epoch
-            or revoked.get(f"domain:{claims.domain_id}", 0) > claims.scope_epoch
-            or (claims.credential_id is not None and f"credential:{claims.credential_id}" in revoked)
-        )
-
-    def _refresh(self) -> None:
+    def _refresh(self, fresh: bool) -> None:
         with self._lock:
             written, read_at = self._written, time.monotonic()
-            if self._read[0] == written and read_at - self._read[1] <= _REFRESH_SECONDS:
+            if not fresh and self._read[0] == written and read_at - self._read[1] <= _REFRESH_SECONDS:
                 return  # another thread was faster
             with self._db.read() as conn:
                 stamp = revocations.stamp(conn)

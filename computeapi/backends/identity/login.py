@@ -139,12 +139,14 @@ class Desk:
         return _Proof(self.check_password(reference(user, "user"), user["password"], address), ("password",))
 
     def _by_token(self, given: Mapping[str, Any], _address: str) -> _Proof:
-        claims = self._authenticator.claims(given["id"])
+        user_id = self._authenticator.claims(given["id"]).user_id
+        with self._db.read() as conn:
+            user = logins.account(conn, {"id": user_id})
+        # After the user's epoch was read: what is revoked from now on is revoked for the new token as well.
+        claims = self._authenticator.claims(given["id"], fresh=True)
         if claims.credential_id is not None:
             raise errors.Forbidden("A token of an application credential can't be used to get another token.")
-        with self._db.read() as conn:
-            user = logins.account(conn, {"id": claims.user_id})
-        if user is None or not user.enabled or user.epoch != claims.user_epoch:
+        if user is None or not user.enabled:
             raise errors.Unauthorized
         methods = tuple(dict.fromkeys(("token", *claims.methods)))
         return _Proof(user, methods, claims.expires_at, claims.chain_id or claims.audit_id)

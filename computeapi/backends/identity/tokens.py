@@ -41,6 +41,21 @@ class Claims:
         """This token's id in logs, and the chain's."""
         return [self.audit_id, self.chain_id] if self.chain_id else [self.audit_id]
 
+    def subjects(self) -> list[tuple[str, int]]:
+        """What a revocation of this token can be about, and from which epoch on the token withstands it."""
+        user = f"user:{self.user_id}"
+        scope = (
+            f"project:{self.project_id}" if self.project_id else f"domain:{self.domain_id}" if self.domain_id else ""
+        )
+        found = [(f"audit:{self.audit_id}", 0), (user, self.user_epoch)]
+        if scope:
+            found.append((scope, self.scope_epoch))
+        if scope or self.system:
+            found.append((f"{user}@{scope or 'system:all'}", self.user_epoch))
+        if self.credential_id:
+            found.append((f"credential:{self.credential_id}", 0))
+        return found
+
 
 _FIELDS = len(fields(Claims))
 

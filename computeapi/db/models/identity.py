@@ -147,7 +147,8 @@ class ApplicationCredential(Base):
 class Revocation(Base):
     """Tokens that are valid no more: those of `subject` from before its `epoch`, until they would have expired anyway.
 
-    Subjects: "user:<id>", "project:<id>", "domain:<id>", "credential:<id>", or "audit:<id>" for one token.
+    Subjects: "user:<id>", "project:<id>", "domain:<id>", "credential:<id>", "audit:<id>" for one token, or
+    "user:<id>@<scope>:<id>" for a user's tokens for one project, domain, or "system:all" (its epoch is the user's).
     """
 
     __tablename__ = "revocations"

@@ -133,6 +133,15 @@ def holds(user_id: str) -> ColumnElement[bool]:
     return or_(Assignment.user_id == user_id, Assignment.group_id.in_(mine))
 
 
+def by_group(*which: ColumnElement[bool]) -> Any:
+    """What members have roles on by those assignments: a SELECT of user_id, scope, target_id."""
+    return (
+        select(GroupMember.user_id, Assignment.scope, Assignment.target_id)
+        .join(Assignment, Assignment.group_id == GroupMember.group_id)
+        .where(*which)
+    )
+
+
 def _targets(user_id: str, scope: str) -> Any:
     return select(Assignment.target_id).where(Assignment.scope == scope, holds(user_id))
 
@@ -214,9 +223,9 @@ def delete_user(conn: Connection, user_id: str, until: str) -> None:
 
 
 def delete_group(conn: Connection, group_id: str, until: str) -> None:
-    """Delete a group and its roles; its members' tokens are revoked. Raises NotFound."""
+    """Delete a group and its roles; the tokens that members have by it are revoked. Raises NotFound."""
     require(conn, Group, group_id)
-    revocations.revoke_users(conn, members_of(group_id), until)
+    revocations.revoke_held(conn, by_group(Assignment.group_id == group_id), until)
     _delete_groups(conn, Group.id == group_id)
 
 
@@ -285,11 +294,12 @@ def add_member(conn: Connection, group_id: str, user_id: str) -> None:
 
 
 def remove_member(conn: Connection, group_id: str, user_id: str, until: str) -> None:
-    """Take a user out of a group; its tokens are revoked. Raises NotFound."""
+    """Take a user out of a group; the tokens that it has by the group are revoked. Raises NotFound."""
     if not is_member(conn, group_id, user_id):
         raise errors.NotFound(f"User {user_id} is not in group {group_id}.")
+    lost = by_group(Assignment.group_id == group_id, GroupMember.user_id == user_id)
+    revocations.revoke_held(conn, lost, until)
     conn.execute(delete(GroupMember).where(*_membership(group_id, user_id)))
-    revocations.revoke_users(conn, User.id == user_id, until)
 
 
 def _membership(group_id: str, user_id: str) -> Iterable[ColumnElement[bool]]:

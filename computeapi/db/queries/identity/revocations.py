@@ -50,6 +50,16 @@ def revoke_users(conn: Connection, which: ColumnElement[bool], until: str) -> No
     _copy(conn, "user:", User, which, until)
 
 
+def revoke_held(conn: Connection, facts: Any, until: str) -> None:
+    """Revoke users' tokens for what they hold a role on. `facts`: a SELECT of user_id, scope, target_id."""
+    held = facts.subquery()
+    conn.execute(update(User).where(User.id.in_(select(held.c.user_id))).values(epoch=User.epoch + 1))
+    subject = literal("user:") + held.c.user_id + literal("@") + held.c.scope + literal(":") + held.c.target_id
+    rows = select(subject, User.epoch, literal(until)).join(User, User.id == held.c.user_id)
+    _purge(conn)
+    conn.execute(insert(Revocation).from_select(["subject", "epoch", "expires_at"], rows))
+
+
 def revoke_projects(conn: Connection, which: ColumnElement[bool], until: str) -> None:
     """Revoke all tokens scoped to the projects `which`."""
     conn.execute(update(Project).where(which).values(epoch=Project.epoch + 1))

@@ -19,10 +19,9 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    union,
     union_all,
-    update,
 )
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from computeapi import errors
@@ -86,7 +85,7 @@ def imply(conn: Connection, prior_id: str, implied_id: str) -> None:
 def imply_no_more(conn: Connection, prior_id: str, implied_id: str, until: str) -> None:
     """End that; the tokens of those who have the prior role are revoked. Raises NotFound."""
     which = and_(ImpliedRole.prior_role_id == prior_id, ImpliedRole.implied_role_id == implied_id)
-    revocations.revoke_users(conn, _holders(conn, prior_id), until)
+    revoke_holders(conn, prior_id, until)
     if not conn.execute(delete(ImpliedRole).where(which)).rowcount:
         raise errors.NotFound(f"Role {prior_id} does not imply {implied_id}.")
 
@@ -107,8 +106,8 @@ def by_names(conn: Connection, wanted: Collection[str]) -> dict[str, str]:
 
 
 def revoke_holders(conn: Connection, role_id: str, until: str) -> None:
-    """Revoke the tokens of all who have the role, directly, by a group, or by a role that implies it."""
-    revocations.revoke_users(conn, _holders(conn, role_id), until)
+    """Revoke the tokens that give the role to somebody, directly, by a group, or by a role that implies it."""
+    revocations.revoke_held(conn, _held(conn, role_id), until)
 
 
 def delete_role(conn: Connection, role_id: str, until: str) -> None:
@@ -122,14 +121,12 @@ def delete_role(conn: Connection, role_id: str, until: str) -> None:
     conn.execute(delete(Role).where(Role.id == role_id))
 
 
-def _holders(conn: Connection, role_id: str) -> ColumnElement[bool]:
+def _held(conn: Connection, role_id: str) -> Any:
+    """Who has the role on what, also by a group or an implying role: a SELECT of user_id, scope, target_id."""
     priors = closure(((implied, prior) for prior, implied in implications(conn)), {role_id})
     having = Assignment.role_id.in_(priors)
-    grouped = select(Assignment.group_id).where(having, Assignment.group_id.is_not(None))
-    return or_(
-        User.id.in_(select(Assignment.user_id).where(having, Assignment.user_id.is_not(None))),
-        User.id.in_(select(GroupMember.user_id).where(GroupMember.group_id.in_(grouped))),
-    )
+    own = select(Assignment.user_id, Assignment.scope, Assignment.target_id)
+    return union(own.where(having, Assignment.user_id.is_not(None)), accounts.by_group(having))
 
 
 # --- who has which ---
@@ -173,11 +170,15 @@ def assign(conn: Connection, grant: Grant) -> None:
 
 
 def unassign(conn: Connection, grant: Grant, until: str) -> None:
-    """Take the role away and revoke the tokens of those who had it. Raises NotFound."""
-    if not conn.execute(delete(Assignment).where(_same(grant), Assignment.role_id == grant.role_id)).rowcount:
+    """Take the role away and revoke the tokens that those who had it have for the target. Raises NotFound."""
+    which = (_same(grant), Assignment.role_id == grant.role_id)
+    if grant.actor == "user":
+        lost: Any = select(Assignment.user_id, Assignment.scope, Assignment.target_id).where(*which)
+    else:
+        lost = accounts.by_group(*which)
+    revocations.revoke_held(conn, lost, until)
+    if not conn.execute(delete(Assignment).where(*which)).rowcount:
         raise errors.NotFound(f"The {grant.actor} {grant.actor_id} has no role {grant.role_id} there.")
-    who = User.id == grant.actor_id if grant.actor == "user" else accounts.members_of(grant.actor_id)
-    revocations.revoke_users(conn, who, until)
 
 
 def _same(grant: Grant) -> ColumnElement[bool]:
@@ -256,12 +257,3 @@ def _expanded() -> Any:
         Assignment.role_id,
     ).join(GroupMember, GroupMember.group_id == Assignment.group_id)
     return union_all(_direct().where(Assignment.user_id.is_not(None)), grouped)
-
-
-def rename(conn: Connection, role_id: str, name: str, until: str) -> None:
-    """Another name; the tokens of those who have the role are revoked, since they say the old one. Raises Conflict."""
-    revoke_holders(conn, role_id, until)
-    try:
-        conn.execute(update(Role).where(Role.id == role_id).values(name=name))
-    except IntegrityError:
-        raise errors.Conflict(f"There is a role named {name} already.") from None
