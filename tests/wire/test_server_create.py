@@ -246,25 +246,25 @@ def test_no_reservation(api: Api, body: dict[str, Any]) -> None:
     assert set(_make(api, body, return_reservation_id="False").json) == {"server"}
 
 
-@pytest.mark.parametrize(
-    "counts",
-    [
-        {"min_count": 0},
-        {"max_count": 0},
-        {"min_count": -1},
-        {"min_count": "0"},
-        {"min_count": ""},
-        {"min_count": "x"},
-        {"max_count": 1.5},
-        {"min_count": None},
-        {"min_count": True},
-        {"min_count": 3, "max_count": 2},
-        {"min_count": 2, "max_count": "1"},
-    ],
-)
-def test_bad_counts(api: Api, db: Database, body: dict[str, Any], counts: dict[str, Any]) -> None:
-    _make(api, body, 400, **counts)
-    assert _nothing_was_made(db)
+BAD_COUNTS: list[dict[str, Any]] = [
+    {"min_count": 0},
+    {"max_count": 0},
+    {"min_count": -1},
+    {"min_count": "0"},
+    {"min_count": ""},
+    {"min_count": "x"},
+    {"max_count": 1.5},
+    {"min_count": None},
+    {"min_count": True},
+    {"min_count": 3, "max_count": 2},
+    {"min_count": 2, "max_count": "1"},
+]
+
+
+def test_bad_counts(api: Api, db: Database, body: dict[str, Any]) -> None:
+    for counts in BAD_COUNTS:
+        _make(api, body, 400, **counts)
+        assert _nothing_was_made(db)
 
 
 @pytest.mark.parametrize("count", [10**18, "9" * 5000, 2**63])
@@ -320,9 +320,12 @@ def test_image_unknown(api: Api, db: Database, body: dict[str, Any]) -> None:
     assert _nothing_was_made(db)
 
 
-@pytest.mark.parametrize("image", ["x", "12", "../../etc/passwd", "a" * 300, 5, None, {}, "http://x/", "' OR 1=1"])
-def test_image_that_is_no_id(api: Api, body: dict[str, Any], image: Any) -> None:
-    _make(api, body, 400, imageRef=image)
+NO_IMAGES: list[Any] = ["x", "12", "../../etc/passwd", "a" * 300, 5, None, {}, "http://x/", "' OR 1=1"]
+
+
+def test_image_that_is_no_id(api: Api, body: dict[str, Any]) -> None:
+    for image in NO_IMAGES:
+        _make(api, body, 400, imageRef=image)
 
 
 def test_no_image(api: Api, body: dict[str, Any]) -> None:
@@ -359,9 +362,12 @@ def test_flavor_without_disk(api: Api, admin: Api, db: Database, body: dict[str,
     _make(admin, body, flavorRef=flavor)
 
 
-@pytest.mark.parametrize("flavor", ["nope", 42, "a" * 1000, "'; DROP TABLE flavors", "é", "a%b"])
-def test_flavor_unknown(api: Api, body: dict[str, Any], flavor: Any) -> None:
-    assert _message(api, body, flavorRef=flavor) == f"Flavor {flavor} could not be found."
+NO_FLAVORS: list[Any] = ["nope", 42, "a" * 1000, "'; DROP TABLE flavors", "é", "a%b"]
+
+
+def test_flavor_unknown(api: Api, body: dict[str, Any]) -> None:
+    for flavor in NO_FLAVORS:
+        assert _message(api, body, flavorRef=flavor) == f"Flavor {flavor} could not be found."
 
 
 def test_flavor_of_others(api: Api, admin: Api, db: Database, body: dict[str, Any]) -> None:
@@ -389,9 +395,12 @@ def test_key_unknown(api: Api, db: Database, body: dict[str, Any]) -> None:
         assert _message(api, body, key_name=name) == "Invalid key_name provided."
 
 
-@pytest.mark.parametrize("user_data", ["x", "a" * 65536, "é", 5, None, "a\u0000"])
-def test_bad_user_data(api: Api, body: dict[str, Any], user_data: Any) -> None:
-    _make(api, body, 400, user_data=user_data)
+BAD_USER_DATA: list[Any] = ["x", "a" * 65536, "é", 5, None, "a\u0000"]
+
+
+def test_bad_user_data(api: Api, body: dict[str, Any]) -> None:
+    for user_data in BAD_USER_DATA:
+        _make(api, body, 400, user_data=user_data)
 
 
 @pytest.mark.usefixtures("host")
@@ -420,16 +429,28 @@ def test_personality_within_limits(api: Api, body: dict[str, Any]) -> None:
     _make(api, body, personality=_files(5, path="/" + "x" * 254, size=10240))
 
 
-@pytest.mark.parametrize(
-    "files", [[{"path": "/x", "contents": "x"}], [{"path": "/x"}], [{"contents": ""}], [{}], {}, [1], [{"path": 1}]]
-)
-def test_bad_personality(api: Api, body: dict[str, Any], files: Any) -> None:
-    _make(api, body, 400, personality=files)
+BAD_PERSONALITY: list[Any] = [
+    [{"path": "/x", "contents": "x"}],
+    [{"path": "/x"}],
+    [{"contents": ""}],
+    [{}],
+    {},
+    [1],
+    [{"path": 1}],
+]
 
 
-@pytest.mark.parametrize("metadata", [{"": "x"}, {"a": 1}, {"a" * 256: "x"}, {"a": "x" * 256}, {"a/b": "x"}, [], None])
-def test_bad_metadata(api: Api, body: dict[str, Any], metadata: Any) -> None:
-    _make(api, body, 400, metadata=metadata)
+def test_bad_personality(api: Api, body: dict[str, Any]) -> None:
+    for files in BAD_PERSONALITY:
+        _make(api, body, 400, personality=files)
+
+
+BAD_METADATA: list[Any] = [{"": "x"}, {"a": 1}, {"a" * 256: "x"}, {"a": "x" * 256}, {"a/b": "x"}, [], None]
+
+
+def test_bad_metadata(api: Api, body: dict[str, Any]) -> None:
+    for metadata in BAD_METADATA:
+        _make(api, body, 400, metadata=metadata)
 
 
 def test_too_much_metadata(api: Api, body: dict[str, Any]) -> None:
@@ -567,26 +588,26 @@ def test_hints(api: Api, db: Database, body: dict[str, Any], key: str) -> None:
             assert json.loads(row.scheduler_hints_json) == {hint: value, "custom": "x"}
 
 
-@pytest.mark.parametrize(
-    "hints",
-    [
-        {"group": "x"},
-        {"group": str(uuid.UUID(int=5))},
-        {"group": [str(uuid.UUID(int=5))]},
-        {"different_host": "x"},
-        {"same_host": 5},
-        {"same_host": ["x"]},
-        {"query": 5},
-        {"build_near_host_ip": "x"},
-        {"cidr": "24"},
-        [],
-        "x",
-    ],
-)
-def test_bad_hints(api: Api, db: Database, body: dict[str, Any], hints: Any) -> None:
-    for key in ("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"):
-        assert api.post("/servers", {"server": body, key: hints}).status_code == 400
-    assert _nothing_was_made(db)
+BAD_HINTS: list[Any] = [
+    {"group": "x"},
+    {"group": str(uuid.UUID(int=5))},
+    {"group": [str(uuid.UUID(int=5))]},
+    {"different_host": "x"},
+    {"same_host": 5},
+    {"same_host": ["x"]},
+    {"query": 5},
+    {"build_near_host_ip": "x"},
+    {"cidr": "24"},
+    [],
+    "x",
+]
+
+
+def test_bad_hints(api: Api, db: Database, body: dict[str, Any]) -> None:
+    for hints in BAD_HINTS:
+        for key in ("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"):
+            assert api.post("/servers", {"server": body, key: hints}).status_code == 400
+        assert _nothing_was_made(db)
 
 
 # --- disks ---
@@ -637,72 +658,72 @@ _BLANK = {"source_type": "blank", "destination_type": "local"}
 _BOOT = "Boot sequence for the instance and image/block device mapping combination is not valid."
 
 
-@pytest.mark.parametrize(
-    ("mapping", "words"),
-    [
-        ([_BLANK], _BOOT),
-        ([{"root": 1}, {**_BLANK, "boot_index": 0}], _BOOT),
-        ([{"root": 1}, {**_BLANK, "boot_index": 2}], _BOOT),
-        ([{"root": 1}, {**_BLANK, "boot_index": "9" * 500}], _BOOT),
-        ([{"root": 1}, {**_BLANK, "volume_size": 5}], "Ephemeral disks requested are larger"),
-        ([{"root": 1}, {**_BLANK, "volume_size": "9" * 5000}], "Ephemeral disks requested are larger"),
-        ([{"root": 1}, {**_BLANK, "guest_format": "swap", "volume_size": 513}], "Swap drive requested is larger"),
-        ([{"root": 1}, *[{**_BLANK, "guest_format": "swap"}] * 2], "More than one swap drive requested."),
-        ([{"root": 1}, *[{**_BLANK, "volume_size": 1}] * 3], "more local devices than the limit allows"),
-        ([{"root": 1}, {**_BLANK, "disk_bus": "warp"}], "Block Device Mapping is Invalid."),
-        ([{"root": 1}, {**_BLANK, "device_type": "warp"}], "device type warp"),
-        ([{"root": 1}, {**_BLANK, "guest_format": "f" * 17}], "guest format"),
-        ([{"root": 1}, {**_BLANK, "device_name": "d" * 65}], "Device name"),
-        ([{"root": 1}, {**_BLANK, "device_name": "has space"}], "device_name"),
-        ([{"root": 1}, {**_BLANK, "device_name": ""}], "device_name"),
-        ([{"root": 1}, {**_BLANK, "uuid": "x"}], "Invalid device UUID."),
-        ([{"root": 1}, {**_BLANK, "boot_index": "x"}], "boot_index"),
-        ([{"root": 1}, {**_BLANK, "boot_index": 1.5}], "boot_index"),
-        ([{"root": 1}, {**_BLANK, "volume_size": 0}], "volume_size"),
-        ([{"root": 1}, {**_BLANK, "volume_size": 2**31}], "volume_size"),
-        ([{"root": 1}, {**_BLANK, "unknown": 1}], "unknown"),
-        ([{"destination_type": "local"}], "Some required fields are missing"),
-        ([{"source_type": "image", "destination_type": "local"}], "Missing device UUID."),
-        (
-            [{"source_type": "image", "destination_type": "local", "uuid": "other", "boot_index": 0}],
-            "failed to get image",
-        ),
-        (
-            [{"source_type": "image", "destination_type": "local", "uuid": "x"}],
-            "Mapping image to local is not supported.",
-        ),
-        ([{"source_type": "volume", "destination_type": "volume", "uuid": "x", "boot_index": 0}], "no volumes"),
-        ([{"source_type": "image", "destination_type": "volume", "uuid": "x", "volume_size": 1}], "no volumes"),
-        ([{"source_type": "snapshot", "destination_type": "volume", "uuid": "x"}], "no volumes"),
-        ([{"root": 1}, {"source_type": "blank", "destination_type": "volume", "volume_size": 1}], "no volumes"),
-        ([{"source_type": "tape"}], "source_type"),
-        ([5], "5"),
-        ({}, "{}"),
-    ],
-)
-def test_bad_disks(api: Api, db: Database, body: dict[str, Any], mapping: Any, words: str) -> None:
+BAD_DISKS: list[tuple[Any, str]] = [
+    ([_BLANK], _BOOT),
+    ([{"root": 1}, {**_BLANK, "boot_index": 0}], _BOOT),
+    ([{"root": 1}, {**_BLANK, "boot_index": 2}], _BOOT),
+    ([{"root": 1}, {**_BLANK, "boot_index": "9" * 500}], _BOOT),
+    ([{"root": 1}, {**_BLANK, "volume_size": 5}], "Ephemeral disks requested are larger"),
+    ([{"root": 1}, {**_BLANK, "volume_size": "9" * 5000}], "Ephemeral disks requested are larger"),
+    ([{"root": 1}, {**_BLANK, "guest_format": "swap", "volume_size": 513}], "Swap drive requested is larger"),
+    ([{"root": 1}, *[{**_BLANK, "guest_format": "swap"}] * 2], "More than one swap drive requested."),
+    ([{"root": 1}, *[{**_BLANK, "volume_size": 1}] * 3], "more local devices than the limit allows"),
+    ([{"root": 1}, {**_BLANK, "disk_bus": "warp"}], "Block Device Mapping is Invalid."),
+    ([{"root": 1}, {**_BLANK, "device_type": "warp"}], "device type warp"),
+    ([{"root": 1}, {**_BLANK, "guest_format": "f" * 17}], "guest format"),
+    ([{"root": 1}, {**_BLANK, "device_name": "d" * 65}], "Device name"),
+    ([{"root": 1}, {**_BLANK, "device_name": "has space"}], "device_name"),
+    ([{"root": 1}, {**_BLANK, "device_name": ""}], "device_name"),
+    ([{"root": 1}, {**_BLANK, "uuid": "x"}], "Invalid device UUID."),
+    ([{"root": 1}, {**_BLANK, "boot_index": "x"}], "boot_index"),
+    ([{"root": 1}, {**_BLANK, "boot_index": 1.5}], "boot_index"),
+    ([{"root": 1}, {**_BLANK, "volume_size": 0}], "volume_size"),
+    ([{"root": 1}, {**_BLANK, "volume_size": 2**31}], "volume_size"),
+    ([{"root": 1}, {**_BLANK, "unknown": 1}], "unknown"),
+    ([{"destination_type": "local"}], "Some required fields are missing"),
+    ([{"source_type": "image", "destination_type": "local"}], "Missing device UUID."),
+    (
+        [{"source_type": "image", "destination_type": "local", "uuid": "other", "boot_index": 0}],
+        "failed to get image",
+    ),
+    (
+        [{"source_type": "image", "destination_type": "local", "uuid": "x"}],
+        "Mapping image to local is not supported.",
+    ),
+    ([{"source_type": "volume", "destination_type": "volume", "uuid": "x", "boot_index": 0}], "no volumes"),
+    ([{"source_type": "image", "destination_type": "volume", "uuid": "x", "volume_size": 1}], "no volumes"),
+    ([{"source_type": "snapshot", "destination_type": "volume", "uuid": "x"}], "no volumes"),
+    ([{"root": 1}, {"source_type": "blank", "destination_type": "volume", "volume_size": 1}], "no volumes"),
+    ([{"source_type": "tape"}], "source_type"),
+    ([5], "5"),
+    ({}, "{}"),
+]
+
+
+def test_bad_disks(api: Api, db: Database, body: dict[str, Any]) -> None:
     root = {"source_type": "image", "destination_type": "local", "uuid": body["imageRef"], "boot_index": 0}
-    mapping = [root if item == {"root": 1} else item for item in mapping] if isinstance(mapping, list) else mapping
     flavor = add_flavor(db, ephemeral_gb=4, swap_mb=512)
-    assert words in _message(api, body, flavorRef=flavor, block_device_mapping_v2=mapping)
-    assert _nothing_was_made(db)
+    for items, words in BAD_DISKS:
+        mapping = [root if item == {"root": 1} else item for item in items] if isinstance(items, list) else items
+        assert words in _message(api, body, flavorRef=flavor, block_device_mapping_v2=mapping), items
+        assert _nothing_was_made(db)
 
 
-@pytest.mark.parametrize(
-    ("item", "words"),
-    [
-        ({"volume_id": str(uuid.UUID(int=1)), "device_name": "vdb"}, "no volumes"),
-        ({"snapshot_id": str(uuid.UUID(int=1)), "device_name": "vdb"}, "no volumes"),
-        ({"device_name": "vdb"}, "Unrecognized legacy format."),
-        ({"virtual_name": "ephemeralx"}, "Unrecognized legacy format."),
-        ({"virtual_name": "v" * 256}, "virtual_name"),
-        ({"source_type": "blank"}, "source_type"),
-    ],
-)
-def test_bad_old_disks(api: Api, body: dict[str, Any], item: dict[str, Any], words: str) -> None:
-    assert words in _message(api, body, block_device_mapping=[item])
-    both = {"block_device_mapping": [{"virtual_name": "swap"}], "block_device_mapping_v2": [_BLANK]}
-    assert _message(api, body, **both).startswith("Using different block_device_mapping syntaxes")
+BAD_OLD_DISKS: list[tuple[dict[str, Any], str]] = [
+    ({"volume_id": str(uuid.UUID(int=1)), "device_name": "vdb"}, "no volumes"),
+    ({"snapshot_id": str(uuid.UUID(int=1)), "device_name": "vdb"}, "no volumes"),
+    ({"device_name": "vdb"}, "Unrecognized legacy format."),
+    ({"virtual_name": "ephemeralx"}, "Unrecognized legacy format."),
+    ({"virtual_name": "v" * 256}, "virtual_name"),
+    ({"source_type": "blank"}, "source_type"),
+]
+
+
+def test_bad_old_disks(api: Api, body: dict[str, Any]) -> None:
+    for item, words in BAD_OLD_DISKS:
+        assert words in _message(api, body, block_device_mapping=[item])
+        both = {"block_device_mapping": [{"virtual_name": "swap"}], "block_device_mapping_v2": [_BLANK]}
+        assert _message(api, body, **both).startswith("Using different block_device_mapping syntaxes")
 
 
 def test_no_image_and_no_volume(api: Api, body: dict[str, Any]) -> None:
@@ -744,36 +765,36 @@ def test_disk_config(
         assert _make(api, body, **more).json["server"]["OS-DCF:diskConfig"] == answer
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"name": ""},
-        {"name": " x"},
-        {"name": "a" * 256},
-        {"name": 5},
-        {"name": "a\u0007"},
-        {"name": "a\u0000b"},
-        {"flavorRef": ""},
-        {"flavorRef": None},
-        {"adminPass": 5},
-        {"accessIPv4": "1.1.1.1.1"},
-        {"accessIPv6": "fe80::1%eth0"},
-        {"config_drive": "maybe"},
-        {"config_drive": 5},
-        {"return_reservation_id": "maybe"},
-        {"OS-DCF:diskConfig": "x"},
-        {"availability_zone": ""},
-        {"key_name": ""},
-        {"unknown": 1},
-        {"host": "x"},
-        {"tags": ["x"]},
-        {"description": "x"},
-    ],
-)
-def test_bad_bodies(api: Api, db: Database, body: dict[str, Any], more: dict[str, Any]) -> None:
-    answer = _make(api, body, 400, **more)
-    assert answer.json["badRequest"]["code"] == 400
-    assert _nothing_was_made(db)
+BAD_BODIES: list[dict[str, Any]] = [
+    {"name": ""},
+    {"name": " x"},
+    {"name": "a" * 256},
+    {"name": 5},
+    {"name": "a\u0007"},
+    {"name": "a\u0000b"},
+    {"flavorRef": ""},
+    {"flavorRef": None},
+    {"adminPass": 5},
+    {"accessIPv4": "1.1.1.1.1"},
+    {"accessIPv6": "fe80::1%eth0"},
+    {"config_drive": "maybe"},
+    {"config_drive": 5},
+    {"return_reservation_id": "maybe"},
+    {"OS-DCF:diskConfig": "x"},
+    {"availability_zone": ""},
+    {"key_name": ""},
+    {"unknown": 1},
+    {"host": "x"},
+    {"tags": ["x"]},
+    {"description": "x"},
+]
+
+
+def test_bad_bodies(api: Api, db: Database, body: dict[str, Any]) -> None:
+    for more in BAD_BODIES:
+        answer = _make(api, body, 400, **more)
+        assert answer.json["badRequest"]["code"] == 400
+        assert _nothing_was_made(db)
 
 
 def test_bodies_that_are_none(api: Api, body: dict[str, Any]) -> None:

@@ -255,11 +255,14 @@ def test_links_name_what_was_asked(api: Api, make_server: MakeServer, path: str,
     assert [link["href"] for link in shown["links"]] == [hosts + own.format(**words), hosts + bookmark.format(**words)]
 
 
-@pytest.mark.parametrize("server_id", ["x", "999", str(uuid.uuid4()), "%27%20OR%201=1", "a%00b", "é" * 36, "a" * 9000])
-def test_show_unknown(api: Api, server_id: str) -> None:
-    answer = api.get(f"/servers/{server_id}")
-    assert answer.status_code == 404
-    assert answer.json["itemNotFound"]["message"].endswith("could not be found.")
+UNKNOWN: list[str] = ["x", "999", str(uuid.uuid4()), "%27%20OR%201=1", "a%00b", "é" * 36, "a" * 9000]
+
+
+def test_show_unknown(api: Api) -> None:
+    for server_id in UNKNOWN:
+        answer = api.get(f"/servers/{server_id}")
+        assert answer.status_code == 404
+        assert answer.json["itemNotFound"]["message"].endswith("could not be found.")
 
 
 def test_deleted_is_gone(api: Api, admin: Api, make_server: MakeServer) -> None:
@@ -355,34 +358,34 @@ def test_update_leaves_what_is_not_named(api: Api, admin: Api, make_server: Make
     assert shown["OS-EXT-SRV-ATTR:hostname"] == "same"
 
 
-@pytest.mark.parametrize(
-    "server",
-    [
-        {"name": ""},
-        {"name": " x"},
-        {"name": "a" * 256},
-        {"name": 1},
-        {"name": None},
-        {"name": "a\u0000"},
-        {"name": "a\nb"},
-        {"accessIPv4": "1.1.1"},
-        {"accessIPv4": "::1"},
-        {"accessIPv6": "1.1.1.1"},
-        {"accessIPv6": "fe80::1%" + "x" * 200},
-        {"accessIPv4": None},
-        {"OS-DCF:diskConfig": "auto"},
-        {"unknown": 1},
-        {"adminPass": "x"},
-        [],
-        "x",
-        None,
-    ],
-)
-def test_update_refuses(api: Api, make_server: MakeServer, server: Any) -> None:
+BAD_UPDATES: list[Any] = [
+    {"name": ""},
+    {"name": " x"},
+    {"name": "a" * 256},
+    {"name": 1},
+    {"name": None},
+    {"name": "a\u0000"},
+    {"name": "a\nb"},
+    {"accessIPv4": "1.1.1"},
+    {"accessIPv4": "::1"},
+    {"accessIPv6": "1.1.1.1"},
+    {"accessIPv6": "fe80::1%" + "x" * 200},
+    {"accessIPv4": None},
+    {"OS-DCF:diskConfig": "auto"},
+    {"unknown": 1},
+    {"adminPass": "x"},
+    [],
+    "x",
+    None,
+]
+
+
+def test_update_refuses(api: Api, make_server: MakeServer) -> None:
     mine = make_server()
-    answer = api.put(f"/servers/{mine.uuid}", {"server": server})
-    assert answer.status_code == 400
-    assert answer.json["badRequest"]["code"] == 400
+    for server in BAD_UPDATES:
+        answer = api.put(f"/servers/{mine.uuid}", {"server": server})
+        assert answer.status_code == 400
+        assert answer.json["badRequest"]["code"] == 400
 
 
 def test_v2_lets_spaces_and_unknown_keys_pass(api: Api, make_server: MakeServer) -> None:
