@@ -136,6 +136,8 @@ class Entry:
         state.user_id = state.project_id = None
         path = req.path
         state.service = service = _service(path)
+        if "\x00" in path:  # no id has it, and databases refuse it
+            raise errors.NotFound
         if service == "compute" and path.startswith(("/v2.1", "/v2")):
             _version, _, rest = path[1:].partition("/")
             state.legacy = _version == "v2"

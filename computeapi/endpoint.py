@@ -178,6 +178,8 @@ def serve(services: Services, service: str, row: Endpoint, req: falcon.Request, 
         body = body if body is not None else read_json(req)
         schemas = row.relaxed if state.legacy else row.body
         validation.check_body(cast(Versioned, schemas).at(version), body)
+        if state.legacy:
+            body = validation.without_unknown(row.body.at(version).schema, body)
     elif body is None and not row.streams and row.query is None and _has_json(req):
         body = read_json(req)
     query = _query(req, row, version)

@@ -12,6 +12,7 @@ import ipaddress
 import re
 import unicodedata
 import uuid
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -118,10 +119,30 @@ def _printable(value: Any) -> bool:
     )
 
 
+def _number(text: str) -> int | str:
+    return int(text) if re.fullmatch(r"-?[0-9]{1,30}", text) else text
+
+
+def _bound(keyword: str) -> Any:
+    """`minimum` or `maximum`, which like in Nova hold for a number sent as text too."""
+    plain = jsonschema.Draft4Validator.VALIDATORS[keyword]
+
+    def check(checker: Any, bound: float, instance: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+        number = _number(instance) if isinstance(instance, str) and "integer" in schema.get("type", ()) else instance
+        yield from plain(checker, bound, number, schema) or ()
+
+    return check
+
+
+_Validator: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft4Validator, {"minimum": _bound("minimum"), "maximum": _bound("maximum")}
+)
+
+
 def validator(schema: dict[str, Any]) -> Any:
     """A validator for `schema`; the schema itself is checked here, once."""
     jsonschema.Draft4Validator.check_schema(schema)
-    return jsonschema.Draft4Validator(schema, format_checker=FORMATS)
+    return _Validator(schema, format_checker=FORMATS)
 
 
 def relaxed(schema: dict[str, Any]) -> Any:
@@ -130,12 +151,27 @@ def relaxed(schema: dict[str, Any]) -> Any:
 
 
 def _open(schema: Any) -> Any:
+    """Without `additionalProperties: false`; beside a pattern of names it stays, as in Nova."""
     if isinstance(schema, list):
         return [_open(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
+    return {key: _open(value) for key, value in schema.items() if not (closed and key == "additionalProperties")}
+
+
+def without_unknown(schema: Any, body: Any) -> Any:
+    """`body` without the keys that `schema` (the strict one) does not know: what handlers of /v2 get to see."""
+    if isinstance(body, list) and isinstance(schema.get("items"), dict):
+        return [without_unknown(schema["items"], item) for item in body]
+    known = schema.get("properties")
+    if not isinstance(body, dict) or not known:
+        return body
+    closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
     return {
-        key: _open(value) for key, value in schema.items() if not (key == "additionalProperties" and value is False)
+        key: without_unknown(known[key], value) if key in known else value
+        for key, value in body.items()
+        if key in known or not closed
     }
 
 
@@ -144,11 +180,14 @@ def check_body(checker: Any, body: Any) -> None:
     error = next(checker.iter_errors(body), None)
     if error is None:
         return
-    if error.path:
-        raise errors.BadRequest(
-            f"Invalid input for field/attribute {error.path[-1]}. Value: {_shown(error.instance)}. {error.message}"
-        )
-    raise errors.BadRequest(error.message)
+    if not error.path:
+        raise errors.BadRequest(error.message)
+    name = error.path[-1]
+    if _SECRET.search(str(name)):
+        raise errors.BadRequest(f"Invalid input for field/attribute {name}: its value is not of the right form.")
+    raise errors.BadRequest(
+        f"Invalid input for field/attribute {name}. Value: {_shown(error.instance)}. {error.message}"
+    )
 
 
 def check_query(checker: Any, query: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -78,6 +78,7 @@ def _sqlite(url: str, synchronous: str, pool_size: int) -> Engine:
         Path(path).touch(mode=0o600)  # it holds password hashes and user data; SQLite gives its side files the same
     engine = create_engine(
         url,
+        hide_parameters=True,
         connect_args={"timeout": 30, "isolation_level": None, "check_same_thread": False},
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -106,4 +107,4 @@ def _sqlite(url: str, synchronous: str, pool_size: int) -> Engine:
 def _server(url: str, pool_size: int) -> Engine:
     if url.startswith("postgresql://"):
         url = "postgresql+psycopg://" + url.removeprefix("postgresql://")
-    return create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    return create_engine(url, hide_parameters=True, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
