@@ -255,6 +255,16 @@ def test_links_name_what_was_asked(api: Api, make_server: MakeServer, path: str,
     assert [link["href"] for link in shown["links"]] == [hosts + own.format(**words), hosts + bookmark.format(**words)]
 
 
+def test_links_with_an_odd_host(api: Api, make_server: MakeServer) -> None:
+    """What the Host header says is written as JSON, whatever it is."""
+    server = make_server()
+    for host in ('a"b', "{server}", "a\\b", "%s", "<x>"):
+        shown = api.get(f"/servers/{server.uuid}", headers={"Host": host, "X-Auth-Token": api.token}).json["server"]
+        assert shown["links"][0]["href"] == f"http://{host}/v2.1/servers/{server.uuid}"
+        assert shown["links"][1]["href"] == f"http://{host}/servers/{server.uuid}"
+        assert shown["image"]["links"][0]["href"] == f"http://{host}/images/{IMAGE_ID}"
+
+
 UNKNOWN: list[str] = ["x", "999", str(uuid.uuid4()), "%27%20OR%201=1", "a%00b", "é" * 36, "a" * 9000]
 
 

@@ -55,21 +55,14 @@ def _admin(name: str, value: str, since: str | None = None) -> Field:
 FIELDS: tuple[Field, ...] = (
     _everywhere("id", "uuid", brief=True),
     _everywhere("name", "name", brief=True),
-    _everywhere(
-        "links",
-        '[{"rel": "self", "href": own + uuid}, {"rel": "bookmark", "href": bookmark + uuid}]',
-        brief=True,
-    ),
+    _everywhere("links", "Fragment(own + uuid + bookmark + uuid + end)", brief=True),
     _everywhere("status", "status"),
     _everywhere("tenant_id", "project_id"),
     _everywhere("user_id", "user_id"),
     _everywhere("metadata", "Fragment(metadata_json)"),
     _everywhere("hostId", "host_id(project_id, host)"),
-    _everywhere(
-        "image",
-        'image_id and {"id": image_id, "links": [{"rel": "bookmark", "href": image + image_id}]}',
-    ),
-    _everywhere("flavor", '{"id": flavor_id, "links": [{"rel": "bookmark", "href": flavor + flavor_id}]}'),
+    _everywhere("image", "image_id and image[image_id]"),
+    _everywhere("flavor", "flavor[flavor_id]"),
     _everywhere("created", 'created_at[:19] + "Z"'),
     _everywhere("updated", 'updated_at[:19] + "Z"'),
     Field(
@@ -106,13 +99,26 @@ FIELDS: tuple[Field, ...] = (
 )
 
 
+class References(dict[str, orjson.Fragment]):
+    """By id, what a server shows of its image or flavor: the same few for many servers, so written once an answer."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def __missing__(self, identifier: str) -> orjson.Fragment:
+        bookmark = {"rel": "bookmark", "href": self._prefix + identifier}
+        made = self[identifier] = orjson.Fragment(orjson.dumps({"id": identifier, "links": [bookmark]}))
+        return made
+
+
 class Look(NamedTuple):
-    """What the values depend on beside the row: where links begin, and who looks."""
+    """What the values depend on beside the row: links (JSON around the server's id), and who looks."""
 
     own: str
     bookmark: str
-    image: str
-    flavor: str
+    end: str
+    image: References
+    flavor: References
     zone: str  # of hosts that are in none
     admin: bool
 
@@ -223,10 +229,18 @@ def shape(call: Call, kind: str, server: ServerRow | None = None) -> Shape:
 
 def look(call: Call) -> Look:
     """What a caller's answers depend on beside the rows."""
-    own, bookmark = links.prefixes(call, "servers")
-    base = bookmark.removesuffix("servers/")
-    zone = call.services.settings.default_availability_zone
-    return Look(own, bookmark, base + "images/", base + "flavors/", zone, call.context.is_admin)
+    prefixes = links.prefixes(call, "servers")
+    own, bookmark = (orjson.dumps(prefix).decode()[:-1] for prefix in prefixes)  # each a text without its end
+    base = prefixes.bookmark.removesuffix("servers/")
+    return Look(
+        '[{"rel":"self","href":' + own,
+        '"},{"rel":"bookmark","href":' + bookmark,
+        '"}]',
+        References(base + "images/"),
+        References(base + "flavors/"),
+        call.services.settings.default_availability_zone,
+        call.context.is_admin,
+    )
 
 
 def one(call: Call, server: ServerRow, kind: str = FULL) -> dict[str, Any]:
