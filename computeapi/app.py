@@ -191,7 +191,7 @@ def _on_error(req: falcon.Request, resp: falcon.Response, error: errors.Error, _
     if status == 401:
         uri = f"{req.prefix}/identity/v3"
         resp.set_header("WWW-Authenticate", f'Keystone uri="{uri}"')
-    _write_fault(req, resp, status, name, error.message)
+    _write_fault(req, resp, status, name, error.message, error.kind)
 
 
 def _on_http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: Any) -> None:
@@ -211,8 +211,10 @@ def _on_crash(req: falcon.Request, resp: falcon.Response, error: Exception, _par
     _write_fault(req, resp, status, name, message)
 
 
-def _write_fault(req: falcon.Request, resp: falcon.Response, status: int, name: str, message: str) -> None:
-    """Word a fault as the service's clients know it."""
+def _write_fault(
+    req: falcon.Request, resp: falcon.Response, status: int, name: str, message: str, kind: str = ""
+) -> None:
+    """Word a fault as the service's clients know it. `kind` is the error's own name, for Neutron's clients."""
     service = req.context.service
     title = errors.TITLES.get(status, "Error")
     body: dict[str, Any]
@@ -221,7 +223,7 @@ def _write_fault(req: falcon.Request, resp: falcon.Response, status: int, name: 
     elif service == "image":
         body = {"message": message, "code": f"{status} {title}", "title": title}
     elif service == "network":
-        body = {"NeutronError": {"type": _neutron_type(name), "message": message, "detail": ""}}
+        body = {"NeutronError": {"type": kind or _neutron_type(status), "message": message, "detail": ""}}
     else:
         body = {name: {"code": status, "message": message}}
         if status in (413, 429):
@@ -232,5 +234,21 @@ def _write_fault(req: falcon.Request, resp: falcon.Response, status: int, name: 
     resp.data = orjson.dumps(body)
 
 
-def _neutron_type(name: str) -> str:
-    return {"itemNotFound": "NotFound", "badRequest": "BadRequest", "conflictingRequest": "Conflict"}.get(name, name)
+def _neutron_type(status: int) -> str:
+    """How Neutron calls an error that has no name of its own."""
+    return _NEUTRON_TYPES.get(status, "HTTPInternalServerError")
+
+
+_NEUTRON_TYPES = {
+    400: "HTTPBadRequest",
+    401: "NotAuthorized",
+    403: "PolicyNotAuthorized",
+    404: "HTTPNotFound",
+    405: "HTTPMethodNotAllowed",
+    409: "Conflict",
+    413: "HTTPRequestEntityTooLarge",
+    415: "HTTPUnsupportedMediaType",
+    429: "HTTPTooManyRequests",
+    501: "HTTPNotImplemented",
+    503: "HTTPServiceUnavailable",
+}

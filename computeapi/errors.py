@@ -10,10 +10,15 @@ from __future__ import annotations
 
 
 class Error(Exception):
-    """An error that the caller may read."""
+    """An error that the caller may read. `kind` is its name in a NeutronError, where it has one of its own."""
 
-    def __init__(self, message: str | None = None, *, headers: dict[str, str] | None = None) -> None:
+    kind = ""
+
+    def __init__(
+        self, message: str | None = None, *, headers: dict[str, str] | None = None, kind: str | None = None
+    ) -> None:
         self.message = message or (type(self).__doc__ or "").strip()
+        self.kind = kind or self.kind
         self.headers = headers or {}
         super().__init__(self.message)
 

@@ -17,6 +17,8 @@ from computeapi.api.identity.routes import IDENTITY
 from computeapi.api.identity.routes import RULES as IDENTITY_RULES
 from computeapi.api.image.routes import IMAGE
 from computeapi.api.image.routes import RULES as IMAGE_RULES
+from computeapi.api.network.routes import NETWORK
+from computeapi.api.network.routes import RULES as NETWORK_RULES
 from computeapi.endpoint import Endpoint
 
 Table = dict[str, dict[str, Endpoint]]
@@ -35,12 +37,13 @@ ROUTES: dict[str, Table] = {
     "compute": COMPUTE,
     "identity": IDENTITY,
     "image": IMAGE,
+    "network": NETWORK,
 }
 
 
 def list_rules() -> list[Any]:
     """Every policy rule with its default, for oslo.policy and its tools."""
-    return [*policy.base_rules(), *COMPUTE_RULES, *IDENTITY_RULES, *IMAGE_RULES]
+    return [*policy.base_rules(), *COMPUTE_RULES, *IDENTITY_RULES, *IMAGE_RULES, *NETWORK_RULES]
 
 
 def get_enforcer() -> Any:

@@ -19,7 +19,7 @@ from computeapi.db.models.identity import (
 )
 from computeapi.db.models.images import Image, ImageMember, ImageProperty, ImageTag
 from computeapi.db.models.journal import Action, ActionEvent
-from computeapi.db.models.networks import FixedIp, Network, Port, Subnet
+from computeapi.db.models.networks import FixedIp, Network, NetworkQuota, Port, Router, Subnet
 from computeapi.db.models.servers import Allocation, BlockDevice, Flavor, FlavorAccess, Keypair, Server
 
 __all__ = [
@@ -45,11 +45,13 @@ __all__ = [
     "Keypair",
     "Limit",
     "Network",
+    "NetworkQuota",
     "Port",
     "Project",
     "RegisteredLimit",
     "Revocation",
     "Role",
+    "Router",
     "Server",
     "Subnet",
     "User",

@@ -26,6 +26,13 @@ class Network(Base):
     mtu: Mapped[int | None]
     host: Mapped[Name | None]
     extra_json: Mapped[Json] = mapped_column(default="{}")  # nova-network's fields that only it shows
+    description: Mapped[Name] = mapped_column(default="")
+    port_security: Mapped[int] = mapped_column(default=1)  # what its ports begin with
+    is_default: Mapped[int] = mapped_column(default=0)  # the external network that auto-allocation takes
+    network_type: Mapped[str | None] = mapped_column(String(16))  # provider:*
+    physical_network: Mapped[str | None] = mapped_column(String(64))
+    tags_json: Mapped[Json] = mapped_column(default="[]")
+    revision: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[Time]
     updated_at: Mapped[Time | None]
 
@@ -49,6 +56,12 @@ class Subnet(Base):
     first_offset: Mapped[BigInt]  # of the allocatable range, counted from the network address
     last_offset: Mapped[BigInt]
     next_offset: Mapped[BigInt]
+    description: Mapped[Name] = mapped_column(default="")
+    routes_json: Mapped[Json] = mapped_column(default="[]")  # [{"destination", "nexthop"}]
+    ipv6_ra_mode: Mapped[str | None] = mapped_column(String(16))
+    ipv6_address_mode: Mapped[str | None] = mapped_column(String(16))
+    tags_json: Mapped[Json] = mapped_column(default="[]")
+    revision: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[Time]
     updated_at: Mapped[Time | None]
 
@@ -69,6 +82,16 @@ class Port(Base):
     device_owner: Mapped[Name] = mapped_column(default="")
     admin_state_up: Mapped[int] = mapped_column(default=1)
     preserve: Mapped[int] = mapped_column(default=0)  # made by the user: outlives the server
+    router_id: Mapped[BigInt | None] = mapped_column(ForeignKey("routers.id"), index=True)
+    device_id: Mapped[Name] = mapped_column(default="")  # what the client says, where it is neither server nor router
+    description: Mapped[Name] = mapped_column(default="")
+    port_security: Mapped[int] = mapped_column(default=1)
+    security_groups_json: Mapped[Json | None]  # ids; NULL: the project's default group
+    address_pairs_json: Mapped[Json] = mapped_column(default="[]")  # [{"ip_address", "mac_address"}]
+    dhcp_options_json: Mapped[Json] = mapped_column(default="[]")
+    binding_json: Mapped[Json] = mapped_column(default="{}")  # vnic_type, profile, host_id as the client said
+    tags_json: Mapped[Json] = mapped_column(default="[]")
+    revision: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[Time]
     updated_at: Mapped[Time | None]
 
@@ -91,3 +114,34 @@ class FixedIp(Base):
     reserved: Mapped[int] = mapped_column(default=0)
     free: Mapped[int] = mapped_column(default=0)  # 1: neither port nor reservation
     updated_at: Mapped[Time | None]
+
+
+class Router(Base):
+    """A virtual router. Its interfaces and its gateway are ports."""
+
+    __tablename__ = "routers"
+
+    id: Mapped[Key]
+    uuid: Mapped[Uuid] = mapped_column(unique=True)
+    project_id: Mapped[Id | None] = mapped_column(index=True)
+    name: Mapped[Name] = mapped_column(default="")
+    description: Mapped[Name] = mapped_column(default="")
+    admin_state_up: Mapped[int] = mapped_column(default=1)
+    enable_snat: Mapped[int] = mapped_column(default=1)
+    routes_json: Mapped[Json] = mapped_column(default="[]")
+    tags_json: Mapped[Json] = mapped_column(default="[]")
+    revision: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[Time]
+    updated_at: Mapped[Time | None]
+
+
+class NetworkQuota(Base):
+    """A project's own limit of something of the Networking API; where there is none the setting counts."""
+
+    __tablename__ = "network_quotas"
+    __table_args__ = (UniqueConstraint("project_id", "resource"),)
+
+    id: Mapped[Key]
+    project_id: Mapped[Id]
+    resource: Mapped[str] = mapped_column(String(32))
+    most: Mapped[int]  # -1: no limit
