@@ -81,8 +81,8 @@ def _read(stream: Any, promised: int | None) -> Iterator[bytes]:
     while True:
         try:
             chunk = stream.read(files.CHUNK)
-        except OSError as error:
-            raise errors.BadRequest("The upload was cut short.") from error
+        except Exception as error:  # each WSGI server has its own for a body that is cut short or malformed
+            raise errors.BadRequest("The upload was cut short or malformed.") from error
         if not chunk:
             break
         seen += len(chunk)
