@@ -176,3 +176,9 @@ def add_host(db: Database, name: str, **columns: Any) -> str:
     with db.write() as conn:
         conn.execute(insert(Host).values(**values))
     return name
+
+
+@pytest.fixture
+def body(image: str, flavor: str) -> dict[str, Any]:
+    """The least that a server needs."""
+    return {"name": "web", "imageRef": image, "flavorRef": flavor}

@@ -126,16 +126,6 @@ def _check_fit(call: Call, image: ImageInfo, flavor: FlavorRow) -> None:
 def _columns(call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None) -> dict[str, Any]:
     """The columns in which all servers of the request are alike."""
     body, properties = call.body["server"], image.properties if image else {}
-    frozen = {
-        "name": flavor.name,
-        "vcpus": flavor.vcpus,
-        "ram": flavor.memory_mb,
-        "disk": flavor.disk_gb,
-        "ephemeral": flavor.ephemeral_gb,
-        "swap": flavor.swap_mb,
-        "rxtx_factor": flavor.rxtx_factor,
-        "extra_specs": orjson.loads(flavor.extra_specs_json),
-    }
     moment = clock.now()
     config_drive = wish.config_drive or properties.get("img_config_drive") == "mandatory"
     return {
@@ -149,7 +139,7 @@ def _columns(call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None)
         "kernel_id": _boot_file(properties, "kernel_id"),
         "ramdisk_id": _boot_file(properties, "ramdisk_id"),
         "flavor_id": flavor.flavor_id,
-        "flavor_json": orjson.dumps(frozen).decode(),
+        "flavor_json": _frozen(flavor),
         "vcpus": flavor.vcpus,
         "memory_mb": flavor.memory_mb,
         "disk_gb": min(flavor.disk_gb + flavor.ephemeral_gb, flavors.MAX_INT),
@@ -166,6 +156,21 @@ def _columns(call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None)
         "created_at": moment,
         "updated_at": moment,
     }
+
+
+def _frozen(flavor: FlavorRow) -> str:
+    """The flavor as it is now: a server keeps it, whatever becomes of the flavor."""
+    values = {
+        "name": flavor.name,
+        "vcpus": flavor.vcpus,
+        "ram": flavor.memory_mb,
+        "disk": flavor.disk_gb,
+        "ephemeral": flavor.ephemeral_gb,
+        "swap": flavor.swap_mb,
+        "rxtx_factor": flavor.rxtx_factor,
+        "extra_specs": orjson.loads(flavor.extra_specs_json),
+    }
+    return orjson.dumps(values).decode()
 
 
 def _text(properties: dict[str, str], name: str, default: str = "") -> str:

@@ -58,8 +58,8 @@ def update(call: Call) -> dict[str, Any]:
     with call.services.db.write() as conn:
         servers.change(conn, server.id, {**values, "updated_at": clock.now()})
         changed = servers.get(conn, server.uuid, server.project_id)
-    if changed is None:
-        raise errors.NotFound(f"Instance {server.uuid} could not be found.")
+        if changed is None:  # deleted meanwhile
+            raise errors.NotFound(f"Instance {server.uuid} could not be found.")
     return view.one(call, changed, view.CHANGED)
 
 
