@@ -41,9 +41,9 @@ def config_drive_name(server_uuid: str) -> str:
     return f"{server_uuid}_config"
 
 
-def network_name(nic: Nic) -> str:
+def network_name(network_uuid: str) -> str:
     """The host's name for a network."""
-    return "net-" + nic.network_uuid.replace("-", "")[:11]
+    return "net-" + network_uuid.replace("-", "")[:11]
 
 
 def tap_name(nic: Nic) -> str:
@@ -77,12 +77,23 @@ def nics(work: Work) -> list[Nic]:
         return addresses.nics(conn, work.server.id)
 
 
+def old_promises(work: Work) -> list[tuple[str, str]]:
+    """(network, MAC) of a server that was deleted while its host was down: it has no ports any more, but the host
+    still promises it addresses. A MAC that another server has by now is that server's."""
+    old: list[dict[str, str]] = work.entry.payload.get("nics", [])
+    if not old:
+        return []
+    with work.tools.db.read() as conn:
+        taken = addresses.macs_in_use(conn, [nic["mac"] for nic in old])
+    return [(nic["network"], nic["mac"]) for nic in old if nic["mac"] not in taken]
+
+
 def network_spec(work: Work, nic: Nic) -> NetworkSpec | None:
     """The network of an interface as its host shall have it; None where it has no IPv4 address of ours to serve."""
     if nic.v4 is None or nic.v4.gateway is None:
         return None
     return NetworkSpec(
-        name=network_name(nic),
+        name=network_name(nic.network_uuid),
         uuid=nic.network_uuid,
         bridge=nic.bridge,
         cidr=nic.v4.cidr,
@@ -102,26 +113,37 @@ def dhcp_hosts(work: Work, nic: Nic) -> list[DhcpHost]:
 def domain_spec(work: Work) -> DomainSpec:
     """The guest itself."""
     server = work.server
+    flavor = orjson.loads(server.flavor_json)
+    properties = {key: str(value) for key, value in orjson.loads(server.image_json).items()}
     disks = [
         DiskSpec(disk.volume, disk.target, boot_index=disk.boot_index, serial=f"{server.uuid[:18]}{disk.target}"[:20])
         for disk in local_disks(work)
     ]
     if has_config_drive(work):
+        bus, target = _cdrom(properties)
         disks.append(
-            DiskSpec(config_drive_name(server.uuid), "sda", bus="sata", device="cdrom", format="raw", read_only=True)
+            DiskSpec(config_drive_name(server.uuid), target, bus=bus, device="cdrom", format="raw", read_only=True)
         )
-    flavor = orjson.loads(server.flavor_json)
     return DomainSpec(
         uuid=server.uuid,
         name=server.instance_name,
         vcpus=server.vcpus,
         memory_mb=server.memory_mb,
         disks=tuple(disks),
-        nics=tuple(NicSpec(nic.mac, network_name(nic), tap=tap_name(nic), mtu=nic.mtu) for nic in nics(work)),
+        nics=tuple(
+            NicSpec(nic.mac, network_name(nic.network_uuid), tap=tap_name(nic), mtu=nic.mtu) for nic in nics(work)
+        ),
         title=server.name,
         metadata={"project": server.project_id, "user": server.user_id, "flavor": str(flavor.get("name", ""))},
-        image_properties={key: str(value) for key, value in orjson.loads(server.image_json).items()},
+        image_properties=properties,
     )
+
+
+def _cdrom(properties: dict[str, str]) -> tuple[str, str]:
+    """Bus and target of a CD drive: what the kernels of cloud images have a driver for (AHCI they have none)."""
+    default = "scsi" if "q35" in properties.get("hw_machine_type", "") else "ide"
+    bus = properties.get("hw_cdrom_bus", default)
+    return bus, "hda" if bus == "ide" else "sda"
 
 
 def has_config_drive(work: Work) -> bool:

@@ -171,6 +171,14 @@ def upgrade() -> None:
     with op.batch_alter_table('limits', schema=None) as batch_op:
         batch_op.create_index('ix_limits_registered_limit_id', ['registered_limit_id'], unique=False)
 
+    op.create_table('network_quotas',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('project_id', sa.String(length=64), nullable=False),
+    sa.Column('resource', sa.String(length=32), nullable=False),
+    sa.Column('most', sa.Integer(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_network_quotas')),
+    sa.UniqueConstraint('project_id', 'resource', name=op.f('uq_network_quotas_project_id_resource'))
+    )
     op.create_table('networks',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('uuid', sa.String(length=36), nullable=False),
@@ -184,6 +192,13 @@ def upgrade() -> None:
     sa.Column('mtu', sa.Integer(), nullable=True),
     sa.Column('host', sa.String(length=255), nullable=True),
     sa.Column('extra_json', sa.Text(), nullable=False),
+    sa.Column('description', sa.String(length=255), nullable=False),
+    sa.Column('port_security', sa.Integer(), nullable=False),
+    sa.Column('is_default', sa.Integer(), nullable=False),
+    sa.Column('network_type', sa.String(length=16), nullable=True),
+    sa.Column('physical_network', sa.String(length=64), nullable=True),
+    sa.Column('tags_json', sa.Text(), nullable=False),
+    sa.Column('revision', sa.Integer(), nullable=False),
     sa.Column('created_at', sa.String(length=26), nullable=False),
     sa.Column('updated_at', sa.String(length=26), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_networks')),
@@ -235,6 +250,25 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_roles')),
     sa.UniqueConstraint('name', name=op.f('uq_roles_name'))
     )
+    op.create_table('routers',
+    sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('uuid', sa.String(length=36), nullable=False),
+    sa.Column('project_id', sa.String(length=64), nullable=True),
+    sa.Column('name', sa.String(length=255), nullable=False),
+    sa.Column('description', sa.String(length=255), nullable=False),
+    sa.Column('admin_state_up', sa.Integer(), nullable=False),
+    sa.Column('enable_snat', sa.Integer(), nullable=False),
+    sa.Column('routes_json', sa.Text(), nullable=False),
+    sa.Column('tags_json', sa.Text(), nullable=False),
+    sa.Column('revision', sa.Integer(), nullable=False),
+    sa.Column('created_at', sa.String(length=26), nullable=False),
+    sa.Column('updated_at', sa.String(length=26), nullable=True),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_routers')),
+    sa.UniqueConstraint('uuid', name=op.f('uq_routers_uuid'))
+    )
+    with op.batch_alter_table('routers', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_routers_project_id'), ['project_id'], unique=False)
+
     op.create_table('servers',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('uuid', sa.String(length=36), nullable=False),
@@ -461,9 +495,20 @@ def upgrade() -> None:
     sa.Column('device_owner', sa.String(length=255), nullable=False),
     sa.Column('admin_state_up', sa.Integer(), nullable=False),
     sa.Column('preserve', sa.Integer(), nullable=False),
+    sa.Column('router_id', sa.BigInteger(), nullable=True),
+    sa.Column('device_id', sa.String(length=255), nullable=False),
+    sa.Column('description', sa.String(length=255), nullable=False),
+    sa.Column('port_security', sa.Integer(), nullable=False),
+    sa.Column('security_groups_json', sa.Text(), nullable=True),
+    sa.Column('address_pairs_json', sa.Text(), nullable=False),
+    sa.Column('dhcp_options_json', sa.Text(), nullable=False),
+    sa.Column('binding_json', sa.Text(), nullable=False),
+    sa.Column('tags_json', sa.Text(), nullable=False),
+    sa.Column('revision', sa.Integer(), nullable=False),
     sa.Column('created_at', sa.String(length=26), nullable=False),
     sa.Column('updated_at', sa.String(length=26), nullable=True),
     sa.ForeignKeyConstraint(['network_id'], ['networks.id'], name=op.f('fk_ports_network_id')),
+    sa.ForeignKeyConstraint(['router_id'], ['routers.id'], name=op.f('fk_ports_router_id')),
     sa.ForeignKeyConstraint(['server_id'], ['servers.id'], name=op.f('fk_ports_server_id')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_ports')),
     sa.UniqueConstraint('mac', name=op.f('uq_ports_mac')),
@@ -471,6 +516,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('ports', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_ports_network_id'), ['network_id'], unique=False)
+        batch_op.create_index(batch_op.f('ix_ports_router_id'), ['router_id'], unique=False)
         batch_op.create_index(batch_op.f('ix_ports_server_id'), ['server_id'], unique=False)
 
     op.create_table('subnets',
@@ -488,6 +534,12 @@ def upgrade() -> None:
     sa.Column('first_offset', sa.BigInteger(), nullable=False),
     sa.Column('last_offset', sa.BigInteger(), nullable=False),
     sa.Column('next_offset', sa.BigInteger(), nullable=False),
+    sa.Column('description', sa.String(length=255), nullable=False),
+    sa.Column('routes_json', sa.Text(), nullable=False),
+    sa.Column('ipv6_ra_mode', sa.String(length=16), nullable=True),
+    sa.Column('ipv6_address_mode', sa.String(length=16), nullable=True),
+    sa.Column('tags_json', sa.Text(), nullable=False),
+    sa.Column('revision', sa.Integer(), nullable=False),
     sa.Column('created_at', sa.String(length=26), nullable=False),
     sa.Column('updated_at', sa.String(length=26), nullable=True),
     sa.ForeignKeyConstraint(['network_id'], ['networks.id'], name=op.f('fk_subnets_network_id')),
@@ -549,6 +601,7 @@ def downgrade() -> None:
     op.drop_table('subnets')
     with op.batch_alter_table('ports', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_ports_server_id'))
+        batch_op.drop_index(batch_op.f('ix_ports_router_id'))
         batch_op.drop_index(batch_op.f('ix_ports_network_id'))
 
     op.drop_table('ports')
@@ -597,6 +650,10 @@ def downgrade() -> None:
         batch_op.drop_index('ix_servers_host')
 
     op.drop_table('servers')
+    with op.batch_alter_table('routers', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_routers_project_id'))
+
+    op.drop_table('routers')
     op.drop_table('roles')
     with op.batch_alter_table('revocations', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_revocations_expires_at'))
@@ -611,6 +668,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_networks_project_id'))
 
     op.drop_table('networks')
+    op.drop_table('network_quotas')
     with op.batch_alter_table('limits', schema=None) as batch_op:
         batch_op.drop_index('ix_limits_registered_limit_id')
 
