@@ -78,7 +78,7 @@ def _load(call: Call) -> tuple[ImageRow, MemberRow]:
     """An image's owner, an administrator, and the member itself may know of a membership."""
     image, member_id = common.load(call), call.params["member_id"]
     own = call.context.is_admin or image.owner == call.context.project_id
-    if image.visibility == "shared" and "\x00" not in member_id and (own or member_id == call.context.project_id):
+    if image.visibility == "shared" and (own or member_id == call.context.project_id):
         with common.store(call).db.read() as conn:
             found = queries.members(conn, image.key, member_id)
         if found:

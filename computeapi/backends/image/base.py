@@ -118,6 +118,10 @@ class ImageBackend(ABC):
         """The file on this machine that has an active image's bytes, to be read only; None where there is none."""
         return None
 
+    def sweep(self) -> int:
+        """Put right what killed processes left of uploads and deletes; how many there were. Any process, at any time."""
+        return 0
+
     def endpoint(self, host_url: str) -> str:
         """The image service's URL as clients reach it; `host_url` is what they call us by."""
         return f"{host_url}/image"
