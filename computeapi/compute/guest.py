@@ -10,7 +10,7 @@ import orjson
 
 from computeapi.compute import config_drive as drive
 from computeapi.compute.operation import Work
-from computeapi.db.queries import addresses
+from computeapi.db.queries import addresses, block_devices
 from computeapi.db.queries.addresses import Nic
 from computeapi.virt.base import DhcpHost, DiskSpec, DomainSpec, NetworkSpec, NicSpec
 
@@ -52,18 +52,26 @@ def tap_name(nic: Nic) -> str:
 
 
 def local_disks(work: Work) -> list[LocalDisk]:
-    """Root, ephemeral and swap, in the order in which the guest sees them."""
+    """Root, ephemeral and swap, in the order in which the guest sees them: what the block_devices rows say.
+
+    A size that a row leaves open is the flavor's. The host's volumes are whole GiB.
+    """
     server = work.server
     flavor = orjson.loads(server.flavor_json)
+    with work.tools.db.read() as conn:
+        wanted = block_devices.local(conn, server.id)
     disks: list[LocalDisk] = []
     if server.image_id:
         base = base_name(server.image_id)
         disks.append(LocalDisk(f"{server.uuid}_disk", int(flavor["disk"]), base, "vda", boot_index=1))
-    if int(flavor.get("ephemeral") or 0):
-        disks.append(LocalDisk(f"{server.uuid}_disk.eph0", int(flavor["ephemeral"]), None, _target(len(disks))))
-    swap_mb = int(flavor.get("swap") or 0)
-    if swap_mb:
-        disks.append(LocalDisk(f"{server.uuid}_disk.swap", -(-swap_mb // 1024), None, _target(len(disks))))
+    ephemeral = [row for row in wanted if row.source_type == "blank" and row.guest_format != "swap"]
+    for number, row in enumerate(ephemeral):
+        size = row.size_gb or int(flavor.get("ephemeral") or 0)
+        disks.append(LocalDisk(f"{server.uuid}_disk.eph{number}", size, None, _target(len(disks))))
+    for row in wanted:
+        if row.source_type == "blank" and row.guest_format == "swap":
+            size_mb = row.size_gb or int(flavor.get("swap") or 0)  # a swap row counts in MiB
+            disks.append(LocalDisk(f"{server.uuid}_disk.swap", -(-size_mb // 1024), None, _target(len(disks))))
     return disks
 
 
