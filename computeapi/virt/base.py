@@ -189,6 +189,25 @@ class Hypervisor(ABC):
     def virtual_size(self, name: str) -> int:
         """The volume's size in bytes as the guest sees it."""
 
+    @abstractmethod
+    def remove_volume(self, name: str) -> None:
+        """Delete the volume of exactly that name."""
+
+    @abstractmethod
+    def resize_disk(self, name: str, size_gb: int) -> None:
+        """The volume is at least `size_gb` GiB large for its guest, which must be off; it never shrinks."""
+
+    @abstractmethod
+    def snapshot(self, uuid: str, volume: str, name: str) -> None:
+        """A qcow2 volume `name`, on top of no other, holding what `volume` of the guest `uuid` holds at one moment.
+
+        The guest, if it runs, goes on meanwhile. Made anew each time; an unknown guest has its volumes still.
+        """
+
+    @abstractmethod
+    def read_volume(self, name: str) -> Iterator[bytes]:
+        """The bytes of a volume that no guest writes to, as its file has them."""
+
     # --- networks ---
 
     @abstractmethod

@@ -80,6 +80,20 @@ def _check_features(name: str, version: int, head: bytes) -> None:
         raise HypervisorError(f"image {name}: has unknown qcow2 features {features & ~_KNOWN_FEATURES:#x}")
 
 
+def empty_qcow2(virtual_size: int) -> bytes:
+    """A qcow2 (version 2) image of an empty disk of that many bytes: header, refcounts and an L1 table of holes."""
+    cluster = 1 << 16
+    tables = max(1, -(-virtual_size // (cluster // 8 * cluster)))  # of level 2
+    l1_clusters = -(-tables * 8 // cluster)
+    used = 3 + l1_clusters
+    header = _HEADER.pack(QCOW2_MAGIC, 2, 0, 0, 16, virtual_size, 0)
+    header += struct.pack(">IQQIIQ", tables, 3 * cluster, cluster, 1, 0, 0)
+    refcounts = struct.pack(">Q", 2 * cluster)
+    blocks = struct.pack(">H", 1) * used
+    parts = (header, refcounts, blocks, b"".ljust(l1_clusters * cluster, b"\0"))
+    return b"".join(part.ljust(cluster, b"\0") for part in parts)
+
+
 def split_head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     """The first HEADER_BYTES of a stream (all of a shorter one), and the whole stream again."""
     kept: list[bytes] = []

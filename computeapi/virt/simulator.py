@@ -89,7 +89,7 @@ class SimulatedHypervisor(Hypervisor):
         self.delays = dict(delays or {})
         self.gone = False
         self.calls: Counter[str] = Counter()
-        self._capabilities = capabilities or Capabilities(guest_agent=True)
+        self._capabilities = capabilities or Capabilities(guest_agent=True, live_snapshot=True)
         self._failures: list[tuple[str, BaseException, list[int], bool]] = []
         self._watchers: list[Callable[[Event], None]] = []
         self._closed = False
@@ -190,10 +190,32 @@ class SimulatedHypervisor(Hypervisor):
     @simulated
     def virtual_size(self, name: str) -> int:
         with self._store.open() as data:
-            found = data.volume(name)
-        if not found:
-            raise HypervisorError(f"there is no volume {name}")
-        return found[1]
+            return self._volume(data, name)[1]
+
+    @simulated
+    def remove_volume(self, name: str) -> None:
+        images.check_name(name)
+        with self._store.open() as data:
+            data.remove_volume(name)
+
+    @simulated
+    def resize_disk(self, name: str, size_gb: int) -> None:
+        with self._store.open() as data:
+            size, virtual = self._volume(data, name)
+            data.put_volume(name, size, max(virtual, size_gb * images.GIB))
+
+    @simulated
+    def snapshot(self, uuid: str, volume: str, name: str) -> None:
+        images.check_name(name)
+        with self._store.open() as data:
+            _, virtual = self._volume(data, volume)
+            data.put_volume(name, len(images.empty_qcow2(virtual)), virtual)
+
+    @simulated
+    def read_volume(self, name: str) -> Iterator[bytes]:
+        with self._store.open() as data:
+            _, virtual = self._volume(data, name)
+        return iter([images.empty_qcow2(virtual)])
 
     # --- networks ---
 
@@ -335,6 +357,13 @@ class SimulatedHypervisor(Hypervisor):
         if guest is None:
             raise DomainNotFound(f"{self.host} has no guest {uuid}")
         return guest
+
+    def _volume(self, data: Store, name: str) -> tuple[int, int]:
+        """Bytes kept, virtual size in bytes."""
+        found = data.volume(name)
+        if not found:
+            raise HypervisorError(f"there is no volume {name}")
+        return found
 
     def _check_parts(self, data: Store, spec: DomainSpec) -> None:
         for disk in spec.disks:

@@ -106,6 +106,10 @@ class Store:
         """Forget the volumes whose names begin so."""
         self._db.execute("DELETE FROM volumes WHERE substr(name, 1, ?) = ?", (len(prefix), prefix))
 
+    def remove_volume(self, name: str) -> None:
+        """Forget the volume of that name."""
+        self._db.execute("DELETE FROM volumes WHERE name = ?", (name,))
+
     def volume_names(self) -> list[str]:
         """All volumes, sorted."""
         return [name for (name,) in self._db.execute("SELECT name FROM volumes ORDER BY name")]

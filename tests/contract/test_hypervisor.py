@@ -28,6 +28,7 @@ from computeapi.virt.base import (
     NetworkSpec,
     NicSpec,
 )
+from computeapi.virt.images import HEADER_BYTES, check_image
 from tests.guest.hosts import boot_sector, isolated_host, tiny_image, wait_for
 from tests.virt.specs import NASTY, qcow2_header
 
@@ -196,6 +197,63 @@ def test_disks(subject: Subject) -> None:
     driver.remove_volumes("d1_")
     assert not [name for name in driver.list_volumes() if name.startswith("d1_")]
     assert "base" in driver.list_volumes()
+
+
+def test_growing_a_disk(subject: Subject) -> None:
+    driver = subject.driver
+    driver.ensure_disk("d2_disk", 1, None)
+    for size_gb in (2, 2, 1):
+        driver.resize_disk("d2_disk", size_gb)
+        assert driver.virtual_size("d2_disk") == 2 << 30
+    driver.ensure_disk("d2_disk.eph0", 1, None)
+    for _ in range(2):
+        driver.remove_volume("d2_disk")
+    assert [name for name in driver.list_volumes() if name.startswith("d2_")] == ["d2_disk.eph0"]
+    driver.remove_volumes("d2_")
+
+
+def check_copy(subject: Subject, guest: DomainSpec, name: str) -> None:
+    """A copy of the guest's disk: a qcow2 image on its own, of which the same disk can be made."""
+    driver = subject.driver
+    content = b"".join(driver.read_volume(name))
+    assert check_image(name, "qcow2", len(content), content[:HEADER_BYTES]).virtual_size == MIB
+    if subject.real:
+        assert b"GUEST-READY bootsector" in content
+    driver.ensure_base("of_a_copy", "qcow2", len(content), give(content))
+    driver.ensure_disk(f"{guest.uuid}_second", 0, "of_a_copy")
+    assert driver.virtual_size(f"{guest.uuid}_second") == MIB
+    driver.remove_volume(f"{guest.uuid}_second")
+    driver.remove_volumes("of_a_copy")
+
+
+def test_snapshots(subject: Subject, guest: DomainSpec) -> None:
+    """Of a guest in any state: off, running, paused, saved, and of one that nobody knows."""
+    driver, disk, copy = subject.driver, guest.disks[0].volume, f"{guest.uuid}_snapshot"
+    for prepare, state in (
+        (None, PowerState.SHUTDOWN),
+        (driver.start, PowerState.RUNNING),
+        (driver.pause, PowerState.PAUSED),
+        (driver.suspend, PowerState.SUSPENDED),
+    ):
+        if prepare is not None:
+            prepare(guest.uuid)
+        for _ in range(2):
+            driver.snapshot(guest.uuid, disk, copy)
+        assert driver.state(guest.uuid) == state
+        check_copy(subject, guest, copy)
+    driver.undefine(guest.uuid)
+    driver.snapshot(guest.uuid, disk, copy)
+    check_copy(subject, guest, copy)
+
+
+def test_a_snapshot_of_nothing(subject: Subject, guest: DomainSpec) -> None:
+    driver = subject.driver
+    with pytest.raises(HypervisorError, match="no volume"):
+        driver.snapshot(guest.uuid, f"{guest.uuid}_other", f"{guest.uuid}_snapshot")
+    with pytest.raises(HypervisorError, match="no volume"):
+        driver.resize_disk(f"{guest.uuid}_other", 1)
+    with pytest.raises(HypervisorError, match="no volume"):
+        list(driver.read_volume(f"{guest.uuid}_other"))
 
 
 def test_a_base_larger_than_the_disk(subject: Subject) -> None:

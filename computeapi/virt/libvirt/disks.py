@@ -25,7 +25,7 @@ from computeapi.virt import images
 from computeapi.virt.base import HypervisorError
 from computeapi.virt.libvirt.connection import Connection
 from computeapi.virt.libvirt.errors import unless
-from computeapi.virt.libvirt.xml import element, parse, to_text
+from computeapi.virt.libvirt.xml import Element, element, parse, to_text
 
 PIECE = 256 * 1024  # bytes a message of a stream
 BUSY_TIMEOUT = 20.0  # seconds to wait for libvirt's own work on a pool or volume
@@ -101,15 +101,7 @@ class Pool:
         if base is not None:
             path = element("path", f"{self.path}/{base.name}")
             backing = element("backingStore", path, element("format", type=base.format))
-        definition = element(
-            "volume",
-            element("name", name),
-            element("capacity", capacity, unit="bytes"),
-            element("allocation", 0),
-            element("target", element("format", type=kind)),
-            backing,
-        )
-        return self.open(conn).createXML(to_text(definition), 0)
+        return self.open(conn).createXML(to_text(volume_definition(name, capacity, kind, backing)), 0)
 
     def delete(self, conn: Any, name: str) -> None:
         """No volume of that name any more."""
@@ -121,6 +113,18 @@ class Pool:
     def refresh(self, conn: Any) -> None:
         """Make libvirt look at the directory again."""
         when_free(lambda: self.open(conn).refresh(0))
+
+
+def volume_definition(name: str, capacity: int, kind: str, backing: Element | None = None) -> Element:
+    """The description of a sparse volume of `capacity` bytes."""
+    return element(
+        "volume",
+        element("name", name),
+        element("capacity", capacity, unit="bytes"),
+        element("allocation", 0),
+        element("target", element("format", type=kind)),
+        backing,
+    )
 
 
 def when_free(action: Callable[[], Any]) -> Any:
@@ -171,6 +175,19 @@ def download(conn: Any, volume: Any, offset: int, length: int) -> bytes:
         raise
     stream.finish()
     return b"".join(pieces)
+
+
+def pieces(conn: Any, volume: Any) -> Iterator[bytes]:
+    """All of a volume's file, a piece a time."""
+    stream = conn.newStream(0)
+    volume.download(stream, 0, 0, 0)
+    try:
+        while piece := stream.recv(PIECE):
+            yield piece
+    except BaseException:
+        _abort(stream)
+        raise
+    stream.finish()
 
 
 def _abort(stream: Any) -> None:
@@ -281,6 +298,48 @@ class Disks:
             for name in sorted(doomed, key=lambda each: not _MARKER.fullmatch(each)):  # a base without it is none
                 self._pool.delete(conn, name)
 
+    def remove_one(self, name: str) -> None:
+        """See Hypervisor.remove_volume."""
+        images.check_name(name)
+        with self._connection.use(f"removing the volume {name}") as conn:
+            self._pool.delete(conn, name)
+
+    def grow(self, name: str, size_gb: int) -> None:
+        """See Hypervisor.resize_disk."""
+        with self._connection.use(f"growing {name}") as conn:
+            volume = self._found(conn, name)
+            if int(volume.info()[1]) < size_gb * images.GIB:
+                when_free(lambda: volume.resize(size_gb * images.GIB, 0))
+
+    def copy(self, name: str, copy: str) -> None:
+        """A flat copy of a disk that nobody writes to (see Hypervisor.snapshot)."""
+        images.check_name(copy)
+        with self._connection.use(f"copying {name}") as conn:
+            volume = self._found(conn, name)
+            self._pool.delete(conn, copy)
+            definition = to_text(volume_definition(copy, int(volume.info()[1]), "qcow2"))
+            when_free(lambda: self._pool.open(conn).createXMLFrom(definition, volume, 0))
+
+    def make_like(self, name: str, copy: str) -> str:
+        """An empty disk of the size of the disk `name`; its path."""
+        images.check_name(copy)
+        with self._connection.use(f"making a disk like {name}") as conn:
+            size = int(self._found(conn, name).info()[1])
+            self._pool.delete(conn, copy)
+            self._pool.create(conn, copy, size, "qcow2")
+        return f"{self._pool.path}/{copy}"
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """See Hypervisor.read_volume."""
+        with self._connection.use(f"reading {name}") as conn:
+            yield from pieces(conn, self._found(conn, name))
+
+    def _found(self, conn: Any, name: str) -> Any:
+        volume = self._pool.find(conn, name)
+        if volume is None:
+            raise HypervisorError(f"there is no volume {name}")
+        return volume
+
     def names(self) -> list[str]:
         """See Hypervisor.list_volumes."""
         with self._connection.use("listing volumes") as conn:
@@ -289,9 +348,7 @@ class Disks:
     def virtual_size(self, name: str) -> int:
         """See Hypervisor.virtual_size."""
         with self._connection.use(f"looking at {name}") as conn:
-            volume = self._pool.find(conn, name)
-            if volume is None:
-                raise HypervisorError(f"there is no volume {name}")
+            volume = self._found(conn, name)
             base = self._base(conn, name)
             return base.virtual_size if base else int(volume.info()[1])
 

@@ -63,7 +63,7 @@ class LibvirtHypervisor(Hypervisor):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(guest_agent=True, vnc=True)
+        return Capabilities(guest_agent=True, vnc=True, live_snapshot=True)
 
     def host_info(self) -> HostInfo:
         self._host_facts()
@@ -108,6 +108,32 @@ class LibvirtHypervisor(Hypervisor):
 
     def virtual_size(self, name: str) -> int:
         return self._disks.virtual_size(name)
+
+    def remove_volume(self, name: str) -> None:
+        self._disks.remove_one(name)
+
+    def resize_disk(self, name: str, size_gb: int) -> None:
+        self._disks.grow(name, size_gb)
+
+    def snapshot(self, uuid: str, volume: str, name: str) -> None:
+        path = f"{self._host_facts().pool_dir}/{volume}"
+        target: str | None = None
+        try:
+            with self._guest(uuid, "looking for its disk") as guest:
+                target = guest.disk_in_use(path)
+                if target:
+                    guest.end_copy(target)
+        except DomainNotFound:
+            LOG.debug("guest %s is not defined; its disk %s is copied as it is", uuid, volume)
+        if target is None:
+            self._disks.copy(volume, name)
+            return
+        copy = self._disks.make_like(volume, name)
+        with self._guest(uuid, "copying its disk") as guest:
+            guest.copy_disk(target, copy)
+
+    def read_volume(self, name: str) -> Iterator[bytes]:
+        return self._disks.read(name)
 
     # --- networks ---
 

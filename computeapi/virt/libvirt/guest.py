@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import libvirt
@@ -11,9 +12,10 @@ from computeapi.states import PowerState
 from computeapi.virt.base import HypervisorError
 from computeapi.virt.libvirt.domain_xml import NAMESPACE
 from computeapi.virt.libvirt.errors import MISSING, unless
-from computeapi.virt.libvirt.xml import parse
+from computeapi.virt.libvirt.xml import element, parse, to_text
 
 AGENT_TIMEOUT = 10  # seconds for a command to the guest's agent
+_LOOK_SECONDS = 0.2  # between looks how far the copy of a disk is
 
 # As Nova's libvirt driver maps them, but for SHUTDOWN: libvirt's "in shutdown" still has its QEMU process (a reboot
 # passes through it too), so it is not off yet.
@@ -129,6 +131,47 @@ class Guest:
             | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
             | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
         )
+
+    def disk_in_use(self, path: str) -> str | None:
+        """The device ("vda") that the file is to this guest while it runs; None where it is free."""
+        if not self._domain.isActive():
+            return None
+        for disk in parse(self._domain.XMLDesc(0)).findall("devices/disk"):
+            source, target = disk.find("source"), disk.find("target")
+            if source is not None and target is not None and source.get("file") == path:
+                return str(target.get("dev"))
+        return None
+
+    def copy_disk(self, target: str, path: str) -> None:
+        """Copy a disk, with what lies below it, into the qcow2 file `path`, as it is when the copy has caught up.
+
+        The guest runs on and keeps its disk. Ended by anything else, the copy is nothing.
+        """
+        copy = element("disk", element("source", file=path), element("driver", name="qemu", type="qcow2"), type="file")
+        flags = libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
+        self._domain.blockCopy(target, to_text(copy), {}, flags)
+        try:
+            while not self._has_caught_up(target):
+                time.sleep(_LOOK_SECONDS)
+        finally:
+            self.end_copy(target)
+
+    def _has_caught_up(self, target: str) -> bool:
+        """Raises HypervisorError where the copy broke off."""
+        job = self._domain.blockJobInfo(target, 0)
+        if not job:
+            raise HypervisorError(f"guest {self.uuid}: the copy of its disk {target} broke off")
+        for disk in parse(self._domain.XMLDesc(0)).findall("devices/disk"):
+            name, mirror = disk.find("target"), disk.find("mirror")
+            if name is not None and name.get("dev") == target:
+                return mirror is not None and mirror.get("ready") == "yes"
+        return False
+
+    def end_copy(self, target: str) -> None:
+        """No copy of the disk is under way any more; what a complete one has written stays."""
+        if self._domain.blockJobInfo(target, 0):
+            with unless(libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_OPERATION_INVALID):  # it ended meanwhile
+                self._domain.blockJobAbort(target, 0)
 
     def set_password(self, user: str, password: str) -> None:
         """See Hypervisor.set_password."""
