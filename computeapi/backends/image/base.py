@@ -119,7 +119,7 @@ class ImageBackend(ABC):
         return None
 
     def sweep(self) -> int:
-        """Put right what killed processes left of uploads and deletes; how many there were. Any process, at any time."""
+        """Put right what killed processes left of uploads and deletes; how many there were. May run at any time."""
         return 0
 
     def endpoint(self, host_url: str) -> str:
