@@ -218,7 +218,10 @@ def release(conn: Connection, server_id: int, *, role: str | None = None) -> Non
     if role is not None:
         chosen = chosen & (Allocation.role == role)
     rows = conn.execute(
-        select(Allocation.host, Allocation.vcpus, Allocation.memory_mb, Allocation.disk_gb).where(chosen)
+        select(Allocation.host, Allocation.vcpus, Allocation.memory_mb, Allocation.disk_gb)
+        .where(chosen)
+        .order_by(Allocation.host)
+        .with_for_update()  # of two who give it back at once, the second finds nothing
     ).all()
     for host, vcpus, memory_mb, disk_gb in rows:  # one, or two while a resize waits
         conn.execute(
