@@ -21,7 +21,7 @@ from computeapi.db.models import FixedIp, Network, Port, Server, Subnet
 from computeapi.db.queries.common import insert_key
 from computeapi.macs import mac_for
 
-_MAX_OFFSET = 2**62  # of an address in its subnet: the column is a BIGINT, IPv6 is larger
+MAX_OFFSET = 2**62  # of an address in its subnet: the column is a BIGINT, IPv6 is larger
 
 
 class NoMoreAddresses(errors.BadRequest):
@@ -158,36 +158,44 @@ def create_port(
     mac: str | None = None,
 ) -> int:
     """A port with an address of each of its network's subnets (or the one asked for); its key."""
-    moment = clock.now()
-    port_key = insert_key(
+    port_key, _uuid = insert_port(
         conn,
-        insert(Port).values(
-            uuid=str(uuid.uuid4()),
-            network_id=network_key,
-            server_id=server_id,
-            project_id=project_id,
-            name=name,
-            mac=mac or _new_mac(conn),
-            position=position,
-            device_owner=device_owner,
-            preserve=int(preserve),
-            created_at=moment,
-        ),
+        network_key,
+        server_id=server_id,
+        project_id=project_id,
+        name=name,
+        mac=mac,
+        position=position,
+        device_owner=device_owner,
+        preserve=int(preserve),
     )
     subnets = conn.execute(
-        select(Subnet.id, Subnet.cidr).where(Subnet.network_id == network_key).order_by(Subnet.id)
+        select(Subnet.id, Subnet.cidr, Subnet.ip_version).where(Subnet.network_id == network_key).order_by(Subnet.id)
     ).all()
+    if server_id is not None and not subnets:
+        network_uuid = conn.execute(select(Network.uuid).where(Network.id == network_key)).scalar_one()
+        raise errors.BadRequest(f"Network {network_uuid} requires a subnet in order to boot instances on.")
     if fixed_ip:
-        subnets = [row for row in subnets if _may_have(row[1], fixed_ip)]
+        subnets = [row for row in subnets if may_have(row[1], fixed_ip)][:1]
         if not subnets:
             raise errors.BadRequest(f"Fixed IP address {fixed_ip} does not belong to the network.")
-    taken = [take_address(conn, subnet_key, port_key, fixed_ip) for subnet_key, _cidr in subnets]  # one, or two
+        taken = [take_address(conn, subnets[0][0], port_key, fixed_ip)]
+    else:
+        families = ([row[0] for row in subnets if row[2] == version] for version in (4, 6))
+        taken = [take_any_address(conn, keys, port_key) for keys in families if keys]  # one, or two
     if mac is None and taken:
-        _settle_mac(conn, port_key, network_key, taken[0])
+        settle_mac(conn, port_key, network_key, taken[0])
     return port_key
 
 
-def _may_have(cidr: str, address: str) -> bool:
+def insert_port(conn: Connection, network_key: int, *, mac: str | None = None, **columns: Any) -> tuple[int, str]:
+    """A port without addresses; its key and id."""
+    port_uuid = str(uuid.uuid4())
+    values = {"mac": mac or _new_mac(conn), "created_at": clock.now(), **columns}
+    return insert_key(conn, insert(Port).values(uuid=port_uuid, network_id=network_key, **values)), port_uuid
+
+
+def may_have(cidr: str, address: str) -> bool:
     """Whether a host on that subnet may have that address: the network's own and IPv4's broadcast it may not."""
     network = ipaddress.ip_network(cidr)
     try:
@@ -196,10 +204,10 @@ def _may_have(cidr: str, address: str) -> bool:
         return False
     offset = int(wanted) - int(network.network_address)
     last = network.num_addresses - (2 if network.version == 4 else 1)
-    return wanted in network and 0 < offset <= min(last, _MAX_OFFSET)
+    return wanted in network and 0 < offset <= min(last, MAX_OFFSET)
 
 
-def _settle_mac(conn: Connection, port_key: int, network_key: int, address: str) -> None:
+def settle_mac(conn: Connection, port_key: int, network_key: int, address: str) -> None:
     """The MAC address that goes with the IP address: a freed one can be used again at once (computeapi.macs)."""
     network_uuid = conn.execute(select(Network.uuid).where(Network.id == network_key)).scalar_one()
     mac = mac_for(network_uuid, address)
@@ -216,12 +224,13 @@ def _new_mac(conn: Connection) -> str:
 
 def take_address(conn: Connection, subnet_key: int, port_key: int | None, wanted: str | None = None) -> str:
     """Give an address of the subnet to a port (None: reserve it); the address. Raises NoMoreAddresses, AddressInUse."""
-    cidr, first_offset, next_offset, last_offset = conn.execute(
-        select(Subnet.cidr, Subnet.first_offset, Subnet.next_offset, Subnet.last_offset)
+    cidr, first_offset, next_offset, last_offset, pools = conn.execute(
+        select(Subnet.cidr, Subnet.first_offset, Subnet.next_offset, Subnet.last_offset, Subnet.pools_json)
         .where(Subnet.id == subnet_key)
         .with_for_update()
     ).one()
     network = ipaddress.ip_network(cidr)
+    ranges = _ranges(network, pools) or [(first_offset, last_offset)]
     given: dict[str, Any] = {
         "port_id": port_key,
         "reserved": int(port_key is None),
@@ -237,23 +246,45 @@ def take_address(conn: Connection, subnet_key: int, port_key: int | None, wanted
             .where(
                 FixedIp.subnet_id == subnet_key,
                 FixedIp.free == 1,
-                FixedIp.offset.between(first_offset, last_offset),  # beyond are those that somebody asked for by name
+                or_(*(FixedIp.offset.between(*each) for each in ranges)),  # others were asked for by name
             )
             .order_by(FixedIp.offset)
             .limit(1)
         ).first()
-        offset = next_offset
     if row is not None:
         if not row[1]:
             raise AddressInUse(f"Fixed IP address {wanted} is already in use.")
         conn.execute(update(FixedIp).where(FixedIp.id == row[0]).values(**given))
         return str(row[2])
     if not wanted:
-        offset = _next_unused(conn, subnet_key, next_offset, last_offset)
+        offset = _next_unused(conn, subnet_key, next_offset, ranges)
         conn.execute(update(Subnet).where(Subnet.id == subnet_key).values(next_offset=offset + 1))
     address = str(network.network_address + offset)
     conn.execute(insert(FixedIp).values(subnet_id=subnet_key, offset=offset, address=address, **given))
     return address
+
+
+def take_any_address(conn: Connection, subnet_keys: list[int], port_key: int) -> str:
+    """An address of the first of these subnets that has one. Raises NoMoreAddresses."""
+    for number, subnet_key in enumerate(subnet_keys, start=1):
+        try:
+            return take_address(conn, subnet_key, port_key)
+        except NoMoreAddresses:
+            if number == len(subnet_keys):
+                raise
+    raise NoMoreAddresses
+
+
+def _ranges(network: Any, pools_json: str) -> list[tuple[int, int]]:
+    """A subnet's allocation pools, as offsets."""
+    base = int(network.network_address)
+    return sorted(
+        (
+            int(ipaddress.ip_address(pool["start"])) - base,
+            min(int(ipaddress.ip_address(pool["end"])) - base, MAX_OFFSET),
+        )
+        for pool in orjson.loads(pools_json)
+    )
 
 
 def _row_at(conn: Connection, subnet_key: int, offset: int) -> Any:
@@ -264,22 +295,27 @@ def _row_at(conn: Connection, subnet_key: int, offset: int) -> Any:
     ).first()
 
 
-def _next_unused(conn: Connection, subnet_key: int, offset: int, last: int) -> int:
+def _next_unused(conn: Connection, subnet_key: int, mark: int, ranges: list[tuple[int, int]]) -> int:
     """The first offset from the high-water mark on that nobody asked for by name before."""
-    while offset <= last:
-        taken = conn.execute(
-            select(FixedIp.offset)
-            .where(FixedIp.subnet_id == subnet_key, FixedIp.offset >= offset)
-            .order_by(FixedIp.offset)
-            .limit(64)
-        ).scalars()
-        for known in taken:
-            if known != offset:
-                return offset
-            offset += 1
-        else:
-            if _row_at(conn, subnet_key, offset) is None and offset <= last:
-                return offset
+    for first, last in ranges:
+        offset = max(mark, first)
+        while offset <= last:
+            taken = conn.execute(
+                select(FixedIp.offset)
+                .where(FixedIp.subnet_id == subnet_key, FixedIp.offset >= offset)
+                .order_by(FixedIp.offset)
+                .limit(64)
+            ).scalars()
+            before = offset
+            for known in taken:
+                if known != offset:
+                    return offset
+                offset += 1
+                if offset > last:
+                    break
+            else:
+                if offset - before < 64:
+                    return offset
     raise NoMoreAddresses("No fixed IP addresses available for network.")
 
 
@@ -415,11 +451,11 @@ def create_network(
             gateway=gateway,
             dns_json=orjson.dumps(list(dns)).decode(),
             first_offset=first,
-            last_offset=min(last, _MAX_OFFSET),
+            last_offset=min(last, MAX_OFFSET),
             next_offset=first,
             created_at=moment,
         ),
     )
-    if first <= gateway_offset <= min(last, _MAX_OFFSET):
+    if first <= gateway_offset <= min(last, MAX_OFFSET):
         take_address(conn, subnet_key, None, gateway)
     return network_uuid
