@@ -5,7 +5,10 @@ A row is at once the API's action record and the work, so that neither exists wi
 lane) are worked off one at a time, in the order of their keys. A row belongs to the compute service that claimed it, by
 the `epoch` the service got when it started: a service that was replaced finds none of its writes accepted (Fenced).
 
-Everything here takes a Connection: the caller decides what else belongs to the same transaction.
+Everything here takes a Connection: the caller decides what else belongs to the same transaction. Whoever writes several
+of these in one transaction does so in this order, or PostgreSQL finds deadlocks: the server's row, its rows here, its
+addresses, its host's row. The server's row is locked before its rows here are written, so that their keys are in the
+order of their commits.
 """
 
 from __future__ import annotations
@@ -14,14 +17,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from cryptography.fernet import InvalidToken
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from computeapi import clock
-from computeapi.db.models import Action, ActionEvent
+from computeapi.db.models import Action, ActionEvent, Host
 from computeapi.db.models.journal import CANCELLED, FAILED, FINISHED, PENDING, RUNNING
 from computeapi.db.queries.common import insert_key
 from computeapi.sealing import Seal
+
+INTERRUPTED = "Interrupted: the compute service ended."
 
 
 class Fenced(Exception):
@@ -51,6 +57,7 @@ class Entry:
     done: set[str] = field(default_factory=set)  # steps that ended well
     undone: set[str] = field(default_factory=set)  # steps whose undo ended well
     events: int = 0
+    readable: bool = True  # False: the payload was sealed with another key
 
 
 def enqueue(
@@ -143,15 +150,16 @@ def overtake(conn: Connection, server_id: int) -> None:
 
 
 _OPEN_BEFORE = Action.__table__.alias("before")
-_CANDIDATES = (
+_OPERATIONS = (
     select(Action.id, Action.lane)
     .where(
         Action.state == PENDING,
-        Action.lane.is_(None)
-        | ~select(_OPEN_BEFORE.c.id).where(_OPEN_BEFORE.c.lane == Action.lane, _OPEN_BEFORE.c.id < Action.id).exists(),
+        Action.lane.is_not(None),
+        ~select(_OPEN_BEFORE.c.id).where(_OPEN_BEFORE.c.lane == Action.lane, _OPEN_BEFORE.c.id < Action.id).exists(),
     )
     .order_by(Action.id)
 )
+_QUESTIONS = select(Action.id, Action.lane).where(Action.state == PENDING, Action.lane.is_(None)).order_by(Action.id)
 _ENTRY = select(
     Action.id,
     Action.server_id,
@@ -171,32 +179,48 @@ _ENTRY = select(
 )
 
 
-def candidates(conn: Connection, host: str, limit: int) -> list[tuple[int, int | None]]:
-    """(key, lane) of rows of `host` that may be claimed now: the first open one of each lane."""
-    rows = conn.execute(_CANDIDATES.where(Action.queue == host).limit(limit))
-    return [(row[0], row[1]) for row in rows]
+def candidates(conn: Connection, host: str, operations: int, questions: int) -> list[tuple[int, int | None]]:
+    """(key, lane) of rows of `host` that may be claimed now: the first open one of each lane, and questions (no lane).
+
+    At most so many of each, so that a long queue of the ones does not hide the others.
+    """
+    rows: list[tuple[int, int | None]] = []
+    for kind, limit in ((_QUESTIONS, questions), (_OPERATIONS, operations)):
+        if limit > 0:
+            rows += [(row[0], row[1]) for row in conn.execute(kind.where(Action.queue == host).limit(limit))]
+    return rows
 
 
-def claim(conn: Connection, seal: Seal, key: int, lane: int | None, epoch: int) -> Entry | None:
-    """Make a candidate ours; None if somebody else was quicker. One transaction a claim."""
+def claim(conn: Connection, seal: Seal, key: int, lane: int | None, host: str, epoch: int) -> Entry | None:
+    """Make a candidate ours; None if somebody else was quicker. One transaction a claim.
+
+    Raises Fenced where `host` has a younger owner than `epoch`.
+    """
     moment = clock.now()
     try:
-        claimed = conn.execute(
-            update(Action)
-            .where(Action.id == key, Action.state == PENDING)
-            .values(
-                state=RUNNING,
-                running=lane,
-                epoch=epoch,
-                started_at=func.coalesce(Action.started_at, moment),
-                updated_at=moment,
+        with conn.begin_nested():  # PostgreSQL: after a refusal the transaction goes on
+            claimed = conn.execute(
+                update(Action)
+                .where(Action.id == key, Action.state == PENDING)
+                .values(
+                    state=RUNNING,
+                    running=lane,
+                    epoch=epoch,
+                    started_at=func.coalesce(Action.started_at, moment),
+                    updated_at=moment,
+                )
             )
-        )
     except IntegrityError:  # another row of this lane is running
         return None
     if claimed.rowcount != 1:
         return None
+    if not owns(conn, host, epoch):
+        raise Fenced(f"host {host}")
     row = conn.execute(_ENTRY.where(Action.id == key)).one()
+    try:
+        payload, readable = seal.open(row[14]), True
+    except InvalidToken:
+        payload, readable = {}, False
     entry = Entry(
         *row[:8],
         hidden=bool(row[8]),
@@ -205,10 +229,17 @@ def claim(conn: Connection, seal: Seal, key: int, lane: int | None, epoch: int) 
         unwinding=bool(row[11]),
         message=row[12],
         lands=orjson.loads(row[13]),
-        payload=seal.open(row[14]),
+        payload=payload,
+        readable=readable,
     )
     _read_steps(conn, entry)
     return entry
+
+
+def owns(conn: Connection, host: str, epoch: int) -> bool:
+    """Whether the owner of that epoch has the host, now and until this transaction ends."""
+    now = conn.execute(select(Host.epoch).where(Host.name == host).with_for_update(read=True)).scalar()
+    return now == epoch
 
 
 def _read_steps(conn: Connection, entry: Entry) -> None:
@@ -261,14 +292,16 @@ def end_step(conn: Connection, entry: Entry, seq: int, error: str | None = None)
     )
 
 
-def close(conn: Connection, entry: Entry, error: str | None = None, result: Any = None) -> None:
+def close(
+    conn: Connection, entry: Entry, error: str | None = None, result: Any = None, *, cancelled: bool = False
+) -> None:
     """The work is done, or failed with `error`: the lane is free, the secrets are gone. Raises Fenced."""
     moment = clock.now()
     closed = conn.execute(
         update(Action)
         .where(Action.id == entry.id, Action.epoch == entry.epoch, Action.state == RUNNING)
         .values(
-            state=FAILED if error else FINISHED,
+            state=CANCELLED if cancelled else FAILED if error else FINISHED,
             message=error,
             result_json=None if result is None else orjson.dumps(result).decode(),
             finished_at=moment,
@@ -280,33 +313,55 @@ def close(conn: Connection, entry: Entry, error: str | None = None, result: Any 
         raise Fenced(f"action {entry.id}")
 
 
-def recover(conn: Connection, host: str) -> int:
-    """A new owner of `host` puts back what older ones were at: it will be claimed again, in order. How many."""
-    moment = clock.now()
-    put_back = conn.execute(
-        update(Action)
-        .where(Action.queue == host, Action.state == RUNNING)
-        .values(state=PENDING, running=None, attempt=Action.attempt + 1, updated_at=moment)
-    )
-    conn.execute(  # nobody waits for these answers any more
-        delete(Action).where(Action.queue == host, Action.hidden == 1)
-    )
-    return int(put_back.rowcount)
+def recover(conn: Connection, host: str, epoch: int) -> int:
+    """The new owner of `host` puts back what older ones were at: it will be claimed again, in order. How many.
+
+    In a transaction after the one that made `epoch` the host's: nobody older claims any more.
+    """
+    older = (Action.queue == host) & (Action.state == RUNNING) & (Action.epoch < epoch)
+    # Nobody waits for these answers any more; and a question that killed its owner is not asked again.
+    conn.execute(delete(Action).where(older, Action.hidden == 1))
+    keys = [row[0] for row in conn.execute(select(Action.id).where(older).order_by(Action.id).with_for_update())]
+    if keys:
+        conn.execute(
+            update(Action)
+            .where(Action.id.in_(keys))
+            .values(state=PENDING, running=None, attempt=Action.attempt + 1, updated_at=clock.now())
+        )
+        _end_open_steps(conn, keys, INTERRUPTED)
+    return len(keys)
 
 
-def requeue(conn: Connection, entry: Entry) -> None:
-    """Give claimed work back, to be taken up again (attempt + 1). Raises Fenced."""
-    hold(conn, entry, state=PENDING, running=None, attempt=Action.attempt + 1)
+def give_back(conn: Connection, entry: Entry, why: str | None = None, *, counts: bool = True) -> None:
+    """Put claimed work back, to be taken up again; as one more attempt unless nothing was tried. Raises Fenced."""
+    values: dict[str, Any] = {"state": PENDING, "running": None}
+    if counts:
+        values["attempt"] = Action.attempt + 1
+    if why and not entry.unwinding:  # then the message is what made it fail
+        values["message"] = why
+    hold(conn, entry, **values)
+    _end_open_steps(conn, [entry.id], why or INTERRUPTED)
+
+
+def _end_open_steps(conn: Connection, keys: list[int], why: str) -> None:
+    conn.execute(
+        update(ActionEvent)
+        .where(ActionEvent.action_id.in_(keys), ActionEvent.finished_at.is_(None))
+        .values(finished_at=clock.now(), result="Error", details=why)
+    )
 
 
 # --- questions that only the host can answer ---
 
 
 def answer(conn: Connection, key: int) -> tuple[str, Any, str | None] | None:
-    """(state, result, error) of a question that has been answered; None while it is open."""
+    """(state, result, error) of a question that has been answered; None while it is open.
+
+    Raises LookupError where nobody will: the compute service ended while it was at it.
+    """
     row = conn.execute(select(Action.state, Action.result_json, Action.message).where(Action.id == key)).first()
     if row is None:
-        return FAILED, None, "The compute service restarted."
+        raise LookupError(key)
     if row[0] in (PENDING, RUNNING):
         return None
     return row[0], orjson.loads(row[1]) if row[1] else None, row[2]
@@ -317,6 +372,15 @@ def forget(conn: Connection, key: int) -> None:
     conn.execute(delete(Action).where(Action.id == key, Action.hidden == 1))
 
 
-def is_busy(conn: Connection, server_id: int) -> bool:
-    """Whether the server has open work."""
-    return conn.execute(select(Action.id).where(Action.lane == server_id).limit(1)).first() is not None
+def is_busy(conn: Connection, server_id: int, *operations: str) -> bool:
+    """Whether the server has open work (of these operations, where any are named)."""
+    statement = select(Action.id).where(Action.lane == server_id).limit(1)
+    if operations:
+        statement = statement.where(Action.operation.in_(operations))
+    return conn.execute(statement).first() is not None
+
+
+def has_next(conn: Connection, entry: Entry) -> bool:
+    """Whether more work of the same server waits behind this."""
+    statement = select(Action.id).where(Action.lane == entry.server_id, Action.id > entry.id).limit(1)
+    return conn.execute(statement).first() is not None

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +21,15 @@ from computeapi.sealing import Seal
 from computeapi.settings import Settings
 from computeapi.virt.base import Hypervisor
 
+_LOOK_SECONDS = 1.0  # between looks whether delete waits, during what takes long
+
 
 class Cancelled(Exception):
     """Delete waits behind this work: stop here."""
+
+
+class Stopping(Exception):
+    """The compute service is ending: give the work back, its next owner goes on with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,7 @@ class Tools:
     images: ImageBackend
     host: str
     epoch: int
+    stopping: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(slots=True)
@@ -62,23 +70,38 @@ class Work:
     def save(self, **columns: Any) -> None:
         """Write something about the server now, while the work goes on. Raises Fenced, Cancelled."""
         with self.tools.db.write() as conn:
-            cancel = journal.hold(conn, self.entry)
             conn.execute(update(Server).where(Server.id == self.server.id).values(updated_at=clock.now(), **columns))
-        if cancel:
-            raise Cancelled
+            if journal.hold(conn, self.entry):
+                raise Cancelled  # and nothing is written: the task_state is the delete's
 
     def wait(self, condition: Callable[[], bool], seconds: float, interval: float = 0.2) -> bool:
-        """Wait until `condition()`; False when it does not come true in time. Raises Cancelled."""
+        """Wait until `condition()`; False when it does not come true in time. Raises Cancelled, Stopping."""
         until = time.monotonic() + seconds
         looked = time.monotonic()
         while not condition():
             if time.monotonic() >= until:
                 return False
-            time.sleep(interval)
-            if time.monotonic() - looked > 1.0:
+            self.pause(interval)
+            if time.monotonic() - looked > _LOOK_SECONDS:
                 looked = time.monotonic()
                 self.check_cancelled()
         return True
+
+    def interruptible(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """`chunks`, cut short by Cancelled or Stopping."""
+        looked = time.monotonic()
+        for chunk in chunks:
+            self.pause(0)
+            if time.monotonic() - looked > _LOOK_SECONDS:
+                looked = time.monotonic()
+                self.check_cancelled()
+            yield chunk
+
+    def pause(self, seconds: float) -> None:
+        """Sleep. Raises Stopping as soon as the compute service is to end."""
+        stopping = self.tools.stopping
+        if stopping.is_set() or (seconds and stopping.wait(seconds)):
+            raise Stopping
 
     def check_cancelled(self) -> None:
         """Raise Cancelled where delete waits behind this work."""

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select, update
 
-from computeapi import clock, lifecycle, states
+from computeapi import clock, journal, lifecycle, states
 from computeapi.compute.operation import Tools
 from computeapi.db.models import Action, Server
 from computeapi.states import PowerState
-from computeapi.virt.base import DomainNotFound
+from computeapi.virt.base import DomainNotFound, HypervisorError
 
 LOG = logging.getLogger("computeapi.compute")
 
@@ -121,25 +121,28 @@ def _look_up(tools: Tools, *conditions: Any) -> list[Known]:
 def _carry_out(tools: Tools, fixes: list[Fix]) -> list[Fix]:
     done = []
     for fix in fixes:
-        if fix.remove_guest:
-            if _is_idle(tools, fix.server):
-                tools.driver.undefine(fix.server.uuid)
-                tools.driver.remove_volumes(f"{fix.server.uuid}_")
+        try:
+            if _remove(tools, fix) if fix.remove_guest else _write(tools, fix):
                 done.append(fix)
-        elif _write(tools, fix):
-            done.append(fix)
+        except HypervisorError as error:  # the others shall not wait for this one
+            LOG.warning("server %s: %s; not set right: %s", fix.server.uuid, fix.why, error)
     for fix in done:
         LOG.info("server %s: %s; set right", fix.server.uuid, fix.why, extra={"server": fix.server.uuid})
     return done
 
 
-def _is_idle(tools: Tools, server: Known) -> bool:
+def _remove(tools: Tools, fix: Fix) -> bool:
+    """Only where no work is open that will do it anyway, or may be at it."""
     with tools.db.read() as conn:
-        return conn.execute(select(Action.id).where(Action.lane == server.id).limit(1)).first() is None
+        if journal.is_busy(conn, fix.server.id):
+            return False
+    tools.driver.undefine(fix.server.uuid)
+    tools.driver.remove_volumes(f"{fix.server.uuid}_")
+    return True
 
 
 def _write(tools: Tools, fix: Fix) -> bool:
-    """Only where the server still is as it was looked at, and nobody works on it."""
+    """Only where the server still is as it was looked at, and nobody works on it. Raises Fenced."""
     values: dict[str, object] = {"power_state": int(fix.power_state), "updated_at": clock.now()}
     if fix.vm_state:
         values["vm_state"] = fix.vm_state
@@ -158,4 +161,6 @@ def _write(tools: Tools, fix: Fix) -> bool:
             )
             .values(**values)
         )
+        if not journal.owns(conn, tools.host, tools.epoch):
+            raise journal.Fenced(f"host {tools.host}")
     return written.rowcount == 1

@@ -2,36 +2,53 @@
 """Runs one claimed action to its end: steps, or undo, and the landing, each noted in the journal as it goes.
 
 Killed anywhere, the same action is claimed again and goes on: steps that ended well are not run again, the one that
-was under way is; an unwinding goes on unwinding.
+was under way is; an unwinding goes on unwinding. What can't go on now is left to be given back, and tried again
+`max_attempts` times forward, then as often backward, and then lands in ERROR as it is: nothing is tried for ever.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import update
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
-from computeapi import clock, errors, journal, lifecycle
-from computeapi.compute.operation import Cancelled, Operation, Step, Tools, Work
+from computeapi import errors, journal, lifecycle, states
+from computeapi.clock import now
+from computeapi.compute.operation import Cancelled, Operation, Step, Stopping, Tools, Work
 from computeapi.compute.operations import OPERATIONS, QUESTIONS
 from computeapi.db.models import Server
 from computeapi.db.queries import servers
-from computeapi.virt.base import HypervisorError
+from computeapi.virt.base import HypervisorError, HypervisorGone
 
 LOG = logging.getLogger("computeapi.compute")
 
 _UNDO_TRIES = 3
 _UNDO_PAUSE = 1.0  # seconds
+_DELETED = "Deleted meanwhile."
+# What another try may find mended: the database, the image service or libvirt was away for a moment.
+_PASSING = (OperationalError, InterfaceError, NoConnection, errors.Unavailable, HypervisorGone)
 
 
 class Failed(Exception):
     """A step failed; the message is for the server's owner."""
 
 
-def run(tools: Tools, entry: journal.Entry) -> None:
-    """Run `entry` to its end. Never raises, but for Fenced-like loss of the row, which is only logged."""
+class Left(NamedTuple):
+    """Why a row was left open: its runner is done with it, and gives it back."""
+
+    why: str | None = None
+    counts: bool = True  # as an attempt
+
+
+class _NotNow(Exception):
+    """Nothing can be tried until the hypervisor is back."""
+
+
+def run(tools: Tools, entry: journal.Entry) -> Left | None:
+    """Run `entry` to its end; or say why it was left. Never raises."""
     try:
         if entry.hidden:
             _answer(tools, entry)
@@ -39,103 +56,136 @@ def run(tools: Tools, entry: journal.Entry) -> None:
             _run(tools, entry)
     except journal.Fenced:
         LOG.warning("action %s of %s is another owner's now", entry.id, entry.server_uuid)
-    except Exception:  # the database is away, or we have a bug: the row stays ours and is taken up at the next start
-        LOG.exception("action %s of %s was left", entry.id, entry.server_uuid)
-        _give_back(tools, entry)
-
-
-def _give_back(tools: Tools, entry: journal.Entry) -> None:
-    time.sleep(_UNDO_PAUSE)
-    try:
-        with tools.db.write() as conn:
-            journal.requeue(conn, entry)
-    except Exception:
-        LOG.exception("action %s could not be given back; it will be taken up at the next start", entry.id)
+    except Stopping:
+        return Left(counts=False)
+    except _NotNow as error:
+        return Left(str(error), counts=False)
+    except Exception as error:
+        known = isinstance(error, _PASSING)
+        LOG.warning(
+            "action %s of %s is left, to be tried again: %s",
+            entry.id,
+            entry.server_uuid,
+            error,
+            exc_info=None if known else error,
+            extra={"request_id": entry.request_id, "server": entry.server_uuid},
+        )
+        return Left(_sentence(error))
+    return None
 
 
 def _run(tools: Tools, entry: journal.Entry) -> None:
+    limit = tools.settings.max_attempts
+    operation = OPERATIONS.get(entry.operation)
+    if operation is None:
+        _give_up(tools, entry, f"There is no operation {entry.operation} any more.")
+        return
+    if entry.attempt >= 2 * limit:
+        _give_up(tools, entry, entry.message or "The compute service ended each time it tried to undo this.")
+        return
     with tools.db.read() as conn:
         server = servers.get_by_key(conn, entry.server_id or 0)
-    operation = OPERATIONS.get(entry.operation)
-    if server is None or operation is None:
+    if server is None or (server.deleted and not operation.runs_on_deleted):  # its delete stands behind this
         with tools.db.write() as conn:
-            journal.close(conn, entry, error=f"There is no server or no operation {entry.operation} any more.")
+            journal.close(conn, entry, error=_DELETED, cancelled=True)
         return
     work = Work(tools, entry, server)
-    if server.deleted and not operation.runs_on_deleted:
-        _clear_deleted(work)
-        return
-    if entry.attempt >= tools.settings.max_attempts and not entry.unwinding:
-        _start_unwinding(work, "The compute service died each time it tried this; giving up.", None)
+    if not entry.unwinding:
+        if not entry.readable:
+            _start_unwinding(work, "What came with the request can't be read: the key of the journal has changed.")
+        elif entry.attempt >= limit:
+            why = entry.message or "the compute service ended each time"
+            _start_unwinding(work, f"Gave up after {entry.attempt} attempts: {why}")
     try:
         if not entry.unwinding:
             _forward(work, operation)
             return
-    except Cancelled:
-        with tools.db.write() as conn:
-            journal.close(conn, entry, error="Deleted meanwhile.")
-        return
     except Failed:
         pass
     _unwind(work, operation)
 
 
-def _clear_deleted(work: Work) -> None:
-    """The server was deleted while its host was down: leave nothing of it here."""
-    for step in OPERATIONS["delete"].steps:
-        step.do(work)
-    with work.tools.db.write() as conn:
-        journal.close(conn, work.entry, error="Deleted meanwhile.")
+# --- forward ---
 
 
 def _forward(work: Work, operation: Operation) -> None:
     entry, tools = work.entry, work.tools
+    last: int | None = None
     for step in operation.steps:
         if step.name in entry.done:
             continue
+        work.pause(0)
         with tools.db.write() as conn:
-            if journal.hold(conn, entry):
-                raise Cancelled
-            seq = journal.begin_step(conn, entry, step.name, tools.host)
+            cancelled = journal.hold(conn, entry)
+            if cancelled:
+                journal.close(conn, entry, error=_DELETED, cancelled=True)
+            else:
+                seq = journal.begin_step(conn, entry, step.name, tools.host)
+        if cancelled:
+            return
         entry.begun.append(step.name)
-        try:
-            step.do(work)
-        except (Cancelled, journal.Fenced):
-            raise
-        except Exception as error:
-            _log_failure(work, step, error)
-            _start_unwinding(work, _sentence(error), seq)
-            raise Failed from error
-        _end_step(work, step, seq, last=step is operation.steps[-1], operation=operation)
-
-
-def _end_step(work: Work, step: Step, seq: int, *, last: bool, operation: Operation) -> None:
-    with work.tools.db.write() as conn:
-        if last:
-            journal.end_step(conn, work.entry, seq)
-            _land(conn, work, operation)
+        if not _do(work, step, seq):
+            return
+        if step is not operation.steps[-1]:
+            with tools.db.write() as conn:
+                journal.hold(conn, entry)
+                journal.end_step(conn, entry, seq)
+            entry.done.add(step.name)
         else:
-            journal.hold(conn, work.entry)
+            last = seq
+    _land(work, operation, last)
+
+
+def _do(work: Work, step: Step, seq: int) -> bool:
+    """Run a step; False where delete cut it short. Raises Failed when it failed."""
+    try:
+        step.do(work)
+    except Cancelled:
+        with work.tools.db.write() as conn:
+            journal.end_step(conn, work.entry, seq, error=_DELETED)
+            journal.close(conn, work.entry, error=_DELETED, cancelled=True)
+        return False
+    except (journal.Fenced, Stopping):
+        raise
+    except HypervisorGone as error:
+        if work.server.deleted:  # no user waits; what is left here goes when the hypervisor is back
+            raise _NotNow(str(error)) from error
+        raise
+    except _PASSING:
+        raise
+    except Exception as error:
+        _log_failure(work, step, error)
+        _start_unwinding(work, _sentence(error), seq)
+        raise Failed from error
+    return True
+
+
+def _land(work: Work, operation: Operation, seq: int | None) -> None:
+    """The last step's end (the event `seq`), the landing state and the row's end are one transaction."""
+    values = {"vm_state": work.entry.lands["ok"], "fault_json": None, **work.landing}
+    with work.tools.db.write() as conn:
+        _settle(conn, work.entry, values)
+        if operation.finished:
+            operation.finished(conn, work)
+        if seq is not None:
             journal.end_step(conn, work.entry, seq)
-    work.entry.done.add(step.name)
 
 
-def _land(conn: Any, work: Work, operation: Operation) -> None:
-    """The last step's end, the landing state and the row's end are one transaction."""
-    journal.close(conn, work.entry)
-    values = {
-        "vm_state": work.entry.lands["ok"],
-        "task_state": None,
-        "fault_json": None,
-        "updated_at": clock.now(),
-        **work.landing,
-    }
-    conn.execute(update(Server).where(Server.id == work.server.id, Server.deleted == 0).values(**values))
-    if operation.finished:
-        operation.finished(conn, work)
+def _settle(conn: Connection, entry: journal.Entry, values: dict[str, Any], error: str | None = None) -> None:
+    """Close the row and bring the server to where it lands. Its task_state is that of the work behind, if any waits."""
+    conn.execute(select(Server.id).where(Server.id == entry.server_id).with_for_update())
+    journal.close(conn, entry, error=error)
+    if not journal.has_next(conn, entry):
+        values = {**values, "task_state": None}
+    conn.execute(
+        update(Server).where(Server.id == entry.server_id, Server.deleted == 0).values(updated_at=now(), **values)
+    )
 
 
-def _start_unwinding(work: Work, message: str, seq: int | None) -> None:
+# --- backward ---
+
+
+def _start_unwinding(work: Work, message: str, seq: int | None = None) -> None:
     with work.tools.db.write() as conn:
         journal.hold(conn, work.entry, unwinding=1, message=message)
         if seq is not None:
@@ -150,6 +200,7 @@ def _unwind(work: Work, operation: Operation) -> None:
     for step in reversed(operation.steps):
         if step.undo is None or step.name not in entry.begun or step.name in entry.undone:
             continue
+        work.pause(0)
         with tools.db.write() as conn:
             journal.hold(conn, entry)
             seq = journal.begin_step(conn, entry, step.name, tools.host, undo=True)
@@ -159,37 +210,66 @@ def _unwind(work: Work, operation: Operation) -> None:
             journal.hold(conn, entry)
             journal.end_step(conn, entry, seq, error=error)
     with tools.db.write() as conn:
-        _land_failed(conn, work, operation, clean)
+        _settle(conn, entry, _failure(work, entry.message or "Failed."), error=entry.message or "Failed.")
+        if operation.failed and clean:
+            operation.failed(conn, work)
 
 
 def _undo(work: Work, step: Step) -> str | None:
-    """None when undone. What can't be undone now (libvirt is down) stays with the server, and its delete removes it."""
+    """None when undone. What can't be undone stays with the server, and its delete removes it."""
     assert step.undo is not None
     for left in reversed(range(_UNDO_TRIES)):
         try:
             step.undo(work)
+        except (journal.Fenced, Stopping):
+            raise
+        except HypervisorGone as error:
+            _show_failure(work)
+            raise _NotNow(str(error)) from error
+        except _PASSING:
+            raise
         except Exception as error:
             if not left:
                 LOG.exception("undo of %s for %s failed", step.name, work.server.uuid)
                 return _sentence(error)
-            time.sleep(_UNDO_PAUSE)
+            work.pause(_UNDO_PAUSE)
         else:
             return None
     return None
 
 
-def _land_failed(conn: Any, work: Work, operation: Operation, clean: bool) -> None:
-    message = work.entry.message or "Failed."
-    journal.close(conn, work.entry, error=message)
+def _show_failure(work: Work) -> None:
+    """The server's owner need not wait for an undo that can't go on before the hypervisor is back."""
+    values = _failure(work, work.entry.message or "Failed.")
+    if work.server.vm_state == values["vm_state"]:  # shown already
+        return
+    with work.tools.db.write() as conn:
+        conn.execute(select(Server.id).where(Server.id == work.server.id).with_for_update())
+        journal.hold(conn, work.entry)
+        if not journal.has_next(conn, work.entry):
+            values |= {"task_state": None, "updated_at": now()}
+            conn.execute(update(Server).where(Server.id == work.server.id, Server.deleted == 0).values(**values))
+
+
+def _failure(work: Work, message: str) -> dict[str, Any]:
     vm_state = work.entry.lands["failed"]
-    values: dict[str, Any] = {"vm_state": vm_state, "task_state": None, "updated_at": clock.now(), **work.landing}
-    if vm_state == "error":
+    values: dict[str, Any] = {"vm_state": vm_state, **work.landing}
+    if vm_state == states.ERROR:
         values["fault_json"] = lifecycle.make_fault(
             500, message, f"{work.entry.operation} on {work.tools.host}: {message}"
         )
-    conn.execute(update(Server).where(Server.id == work.server.id, Server.deleted == 0).values(**values))
-    if operation.failed and clean:
-        operation.failed(conn, work)
+    return values
+
+
+def _give_up(tools: Tools, entry: journal.Entry, message: str) -> None:
+    """Land without a step; what is on the host stays with the server, and its delete removes it."""
+    LOG.error("action %s of %s is given up: %s", entry.id, entry.server_uuid, message)
+    fault = lifecycle.make_fault(500, message, f"{entry.operation} on {tools.host}: {message}")
+    with tools.db.write() as conn:
+        _settle(conn, entry, {"vm_state": states.ERROR, "fault_json": fault}, error=message)
+
+
+# --- questions ---
 
 
 def _answer(tools: Tools, entry: journal.Entry) -> None:
@@ -204,7 +284,7 @@ def _answer(tools: Tools, entry: journal.Entry) -> None:
         result = QUESTIONS[entry.operation](Work(tools, entry, server))
     except Exception as caught:
         LOG.info("question %s about %s: %s", entry.operation, entry.server_uuid, caught)
-        error = f"{type(caught).__name__}: {caught}"
+        error = f"{type(caught).__name__}: {_sentence(caught)}"
     with tools.db.write() as conn:
         journal.close(conn, entry, error=error, result=result)
 

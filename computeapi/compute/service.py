@@ -2,8 +2,8 @@
 """The compute service of one host: takes the host over, claims its work, says that it lives, keeps it in order.
 
 One live owner a host: a file lock (gone with the process, however it ends), and an epoch that fences an owner which
-lost the lock's file system. Threads: the claimer, a pool for operations, a pool for questions, the keeper (heartbeats
-and sweeps), and the hypervisor's events.
+lost the lock's file system. Threads: the claimer, a pool for operations, a pool for questions, the keeper
+(heartbeats), the sweeper, and the hypervisor's events.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +29,7 @@ from computeapi.compute import reconcile, runner, sweeps
 from computeapi.compute.operation import Tools
 from computeapi.db.engine import Database
 from computeapi.db.models import Host
+from computeapi.journal import Entry
 from computeapi.sealing import Seal
 from computeapi.settings import Settings
 from computeapi.virt.base import Event, HostInfo, Hypervisor, HypervisorError
@@ -36,6 +39,9 @@ LOG = logging.getLogger("computeapi.compute")
 
 _SWEEP_SECONDS = 2.0
 _QUESTION_THREADS = 4
+_FIRST_PAUSE = 0.5  # seconds before a row that was given back is tried again; twice as long each time …
+_LATER_SECONDS = 8.0  # … but no longer than this
+_JOIN_SECONDS = 5.0  # a sweep may hang in the hypervisor, until its connection is closed
 
 
 class AlreadyRunning(Exception):
@@ -50,39 +56,56 @@ class ComputeService:
         self._images, self._seal = images, seal
         self._host = settings.host_name
         self._stopping = threading.Event()
-        self._busy: set[int] = set()
-        self._asked: set[int] = set()
+        self._waker = Waker(db, self._host)
         self._lock = threading.Lock()
+        self._busy: set[int] = set()  # keys of operations under way
+        self._asked: set[int] = set()  # and of questions
+        self._left: list[tuple[Entry, runner.Left]] = []  # to be given back
+        self._later: dict[int, float] = {}  # keys of rows given back, and when to try them again
         self._lock_file: IO[str] | None = None
+        self._threads: list[threading.Thread] = []
         self._operations = ThreadPoolExecutor(settings.operation_threads, "operation")
         self._questions = ThreadPoolExecutor(_QUESTION_THREADS, "question")
+        self._watching = False
         self.tools: Tools | None = None
 
     def run(self) -> None:
         """Own the host until told to stop. Raises AlreadyRunning."""
-        self._take_lock()
-        self.tools = self._take_over()
-        keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
-        keeper.start()
-        self._reconcile_at_start()
-        self._driver.watch(self._on_event)
-        LOG.info("compute service of %s is ready", self._host)
-        waker = Waker(self._db)
         try:
+            self._take_lock()
+            info = self._host_info()
+            if self._stopping.is_set():
+                return
+            tools = take_over(
+                self._settings, self._db, self._driver, self._images, self._seal, info, stopping=self._stopping
+            )
+            self.tools = tools
+            self._start_thread(self._keep, "keeper")
+            self._try("reconcile", lambda: reconcile.run(tools))
+            self._watch()
+            self._start_thread(self._sweep, "sweeper")
+            LOG.info("compute service of %s is ready", self._host)
             while not self._stopping.is_set():
-                self._claim_all()
-                waker.wait(_SWEEP_SECONDS)
+                self._waker.wait(self._work())
         finally:
-            waker.close()
-            self._operations.shutdown(wait=True, cancel_futures=True)
-            self._questions.shutdown(wait=True, cancel_futures=True)
-            self._driver.close()
-            if self._lock_file:
-                self._lock_file.close()
+            self._end()
 
     def stop(self) -> None:
         """Let running steps end, then `run()` returns. What is left open is taken up at the next start."""
         self._stopping.set()
+        self._waker.wake()
+
+    def _end(self) -> None:
+        self._stopping.set()
+        for pool in (self._operations, self._questions):
+            pool.shutdown(wait=True, cancel_futures=True)
+        for thread in self._threads:
+            thread.join(_JOIN_SECONDS)
+        self._give_back()
+        self._driver.close()
+        self._waker.close()
+        if self._lock_file:
+            self._lock_file.close()
 
     # --- taking the host over ---
 
@@ -101,17 +124,8 @@ class ComputeService:
         self._lock_file.write(str(os.getpid()))
         self._lock_file.flush()
 
-    def _take_over(self) -> Tools:
-        info = self._host_info()
-        with self._db.write() as conn:
-            epoch = _register(conn, self._settings, self._host, info)
-            recovered = journal.recover(conn, self._host)
-        if recovered:
-            LOG.info("%d actions that were under way are taken up again", recovered)
-        return Tools(self._settings, self._db, self._seal, self._driver, self._images, self._host, epoch)
-
     def _host_info(self) -> HostInfo | None:
-        """What the hypervisor says; None when it does not answer but the host is known from before."""
+        """What the hypervisor says; None when it does not answer but the host is known from before (or we stop)."""
         while True:
             try:
                 return self._driver.host_info()
@@ -123,77 +137,171 @@ class ComputeService:
                     return None
                 LOG.warning("waiting for the hypervisor, to know the size of this host: %s", error)
                 if self._stopping.wait(2.0):
-                    raise
+                    return None
 
-    def _reconcile_at_start(self) -> None:
-        assert self.tools is not None
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = self._try("watching guests", lambda: self._driver.watch(self._on_event))
+
+    def _try(self, what: str, action: Callable[[], object]) -> bool:
+        """Whether `action` succeeded; it is tried again later where it did not."""
         try:
-            reconcile.run(self.tools)
+            action()
+        except journal.Fenced:
+            self._dethroned()
         except HypervisorError as error:
-            LOG.warning("not reconciled: %s", error)
+            LOG.warning("%s failed: %s", what, error)
+        except Exception:
+            LOG.exception("%s failed", what)
+        else:
+            return True
+        return False
 
     # --- working ---
 
-    def _claim_all(self) -> None:
-        assert self.tools is not None
-        limit = self._settings.operation_threads + _QUESTION_THREADS
+    def _work(self) -> float:
+        """Give back what was left, claim what there is room for; seconds after which to look again in any case."""
         try:
-            with self._db.read() as conn:
-                waiting = journal.candidates(conn, self._host, limit * 4)
-            for key, lane in waiting:
-                if self._has_room(lane) and not self._stopping.is_set():
-                    self._claim(key, lane)
+            self._give_back()
+            self._claim_all()
         except Exception:
             LOG.exception("claiming failed; trying again")
             self._stopping.wait(1.0)
+        return max(0.0, min([_SWEEP_SECONDS, *(at - time.monotonic() for at in self._later.values())]))
 
-    def _has_room(self, lane: int | None) -> bool:
+    def _claim_all(self) -> None:
+        assert self.tools is not None
+        moment = time.monotonic()
+        self._later = {key: at for key, at in self._later.items() if at > moment}
         with self._lock:
+            operations = self._settings.operation_threads - len(self._busy)
+            questions = _QUESTION_THREADS - len(self._asked)
+        if operations <= 0 and questions <= 0:
+            return
+        more = len(self._later)
+        with self._db.read() as conn:
+            waiting = journal.candidates(
+                conn,
+                self._host,
+                operations=operations + more if operations > 0 else 0,
+                questions=questions + more if questions > 0 else 0,
+            )
+        for key, lane in waiting:
+            if self._stopping.is_set():
+                return
+            if key in self._later:
+                continue
             if lane is None:
-                return len(self._asked) < _QUESTION_THREADS
-            return len(self._busy) < self._settings.operation_threads
+                questions -= 1
+            else:
+                operations -= 1
+            if (questions if lane is None else operations) >= 0:
+                self._claim(key, lane)
 
     def _claim(self, key: int, lane: int | None) -> None:
         assert self.tools is not None
-        with self._db.write() as conn:
-            entry = journal.claim(conn, self._seal, key, lane, self.tools.epoch)
+        try:
+            with self._db.write() as conn:
+                entry = journal.claim(conn, self._seal, key, lane, self._host, self.tools.epoch)
+        except journal.Fenced:
+            self._dethroned()
+            return
+        except Exception:
+            LOG.exception("action %s could not be claimed; trying again", key)
+            self._later[key] = time.monotonic() + _LATER_SECONDS
+            return
         if entry is None:
             return
         slots, pool = (self._asked, self._questions) if lane is None else (self._busy, self._operations)
         with self._lock:
             slots.add(key)
 
-        def ended(_future: Future[None]) -> None:
+        def ended(future: Future[runner.Left | None]) -> None:
+            left = runner.Left(counts=False) if future.cancelled() else future.result()  # run() never raises
             with self._lock:
                 slots.discard(key)
+                if left is not None:
+                    self._left.append((entry, left))
+            self._waker.wake()  # there is room again, and the lane's next may go on
 
         pool.submit(runner.run, self.tools, entry).add_done_callback(ended)
 
+    def _give_back(self) -> None:
+        """Put the rows back that could not go on. Where the database refuses, they stay ours and are next time's."""
+        with self._lock:
+            left, self._left = self._left, []
+        for entry, (why, counts) in left:
+            try:
+                with self._db.write() as conn:
+                    journal.give_back(conn, entry, why, counts=counts)
+            except journal.Fenced:
+                LOG.warning("action %s of %s is another owner's now", entry.id, entry.server_uuid)
+            except Exception:
+                LOG.exception("action %s could not be given back; trying again", entry.id)
+                with self._lock:
+                    self._left.append((entry, runner.Left(why, counts)))
+            else:
+                pause = min(_FIRST_PAUSE * 2**entry.attempt, _LATER_SECONDS) if counts else _LATER_SECONDS
+                self._later[entry.id] = time.monotonic() + pause
+
     # --- keeping ---
 
+    def _start_thread(self, target: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
     def _keep(self) -> None:
+        """Say that we live; in a thread of its own, so that a hypervisor that hangs does not make us look dead."""
         assert self.tools is not None
-        last_sweep = time.monotonic()
         while not self._stopping.wait(self._settings.heartbeat_interval):
             try:
                 with self._db.write() as conn:
                     alive = _beat(conn, self._host, self.tools.epoch)
                 if not alive:
-                    LOG.error("host %s was taken over by another compute service; stopping", self._host)
-                    self.stop()
-                    return
-                if time.monotonic() - last_sweep > sweeps.INTERVAL:
-                    last_sweep = time.monotonic()
-                    sweeps.run(self.tools)
+                    self._dethroned()
             except Exception:
-                LOG.exception("heartbeat or sweep failed; trying again")
+                LOG.exception("heartbeat failed; trying again")
+
+    def _dethroned(self) -> None:
+        LOG.error("host %s was taken over by another compute service; stopping", self._host)
+        self.stop()
+
+    def _sweep(self) -> None:
+        assert self.tools is not None
+        while not self._stopping.wait(sweeps.INTERVAL):
+            self._watch()
+            for sweep in sweeps.ALL:
+                self._try(sweep.__name__, partial(sweep, self.tools))
 
     def _on_event(self, event: Event) -> None:
         assert self.tools is not None
-        try:
-            reconcile.one(self.tools, event.uuid)
-        except Exception:
-            LOG.exception("event of %s was not handled; the next sweep will", event.uuid)
+        self._try(f"event of {event.uuid}", partial(reconcile.one, self.tools, event.uuid))  # else the next sweep
+
+
+def take_over(
+    settings: Settings,
+    db: Database,
+    driver: Hypervisor,
+    images: ImageBackend,
+    seal: Seal,
+    info: HostInfo | None,
+    *,
+    stopping: threading.Event | None = None,
+) -> Tools:
+    """Become the owner of the host that the settings name, and put back what older owners were at.
+
+    Two transactions: when the second begins, no older owner can claim any more. Killed in between, the next owner
+    does it.
+    """
+    host = settings.host_name
+    with db.write() as conn:
+        epoch = _register(conn, settings, host, info)
+    with db.write() as conn:
+        recovered = journal.recover(conn, host, epoch)
+    if recovered:
+        LOG.info("%d actions that were under way are taken up again", recovered)
+    return Tools(settings, db, seal, driver, images, host, epoch, stopping or threading.Event())
 
 
 def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | None) -> int:

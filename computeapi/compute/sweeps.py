@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 
 from sqlalchemy import delete, func, select, update
 
@@ -14,20 +15,13 @@ from computeapi.db.models import Action, Allocation, Host, Server
 
 INTERVAL = 30.0  # seconds
 _BATCH = 50
-
-
-def run(tools: Tools) -> None:
-    """All of them, once."""
-    forget_questions(tools)
-    reclaim(tools)
-    mend_counters(tools)
-    reconcile.run(tools)
+_UNHEARD = 300  # seconds after which nobody can wait for an answer any more
 
 
 def forget_questions(tools: Tools) -> None:
     """Questions whose asker went away."""
     with tools.db.write() as conn:
-        conn.execute(delete(Action).where(Action.hidden == 1, Action.created_at < clock.shifted(-3600)))
+        conn.execute(delete(Action).where(Action.hidden == 1, Action.created_at < clock.shifted(-_UNHEARD)))
 
 
 def reclaim(tools: Tools) -> int:
@@ -46,7 +40,9 @@ def reclaim(tools: Tools) -> int:
                 Server.deleted == 0,
                 Server.updated_at < clock.shifted(-interval),
             )
+            .order_by(Server.id)
             .limit(_BATCH)
+            .with_for_update()  # a restore that comes meanwhile waits, and then finds it going
         ).all()
         for key, server_uuid, project_id, user_id in rows:  # a batch, each its own row of the journal
             conn.execute(update(Server).where(Server.id == key).values(task_state=states.DELETING))
@@ -63,6 +59,8 @@ def reclaim(tools: Tools) -> int:
                 host=tools.host,
                 lands={"ok": states.DELETED, "failed": states.ERROR},
             )
+        if not journal.owns(conn, tools.host, tools.epoch):
+            raise journal.Fenced(f"host {tools.host}")
     return len(rows)
 
 
@@ -74,9 +72,11 @@ def mend_counters(tools: Tools) -> bool:
         func.coalesce(func.sum(Allocation.disk_gb), 0),
         func.count(Allocation.id),
     ).where(Allocation.host == tools.host)
-    now = select(Host.vcpus_used, Host.memory_mb_used, Host.disk_gb_used, Host.servers).where(Host.name == tools.host)
+    now = select(Host.vcpus_used, Host.memory_mb_used, Host.disk_gb_used, Host.servers)
     with tools.db.write() as conn:
-        have = conn.execute(now.with_for_update()).one()
+        have = conn.execute(now.where(Host.name == tools.host, Host.epoch == tools.epoch).with_for_update()).first()
+        if have is None:
+            raise journal.Fenced(f"host {tools.host}")
         sums = tuple(int(value) for value in conn.execute(total).one())
         if tuple(have) == sums:
             return False
@@ -87,3 +87,6 @@ def mend_counters(tools: Tools) -> bool:
             .values(vcpus_used=vcpus, memory_mb_used=memory_mb, disk_gb_used=disk_gb, servers=servers)
         )
     return True
+
+
+ALL: tuple[Callable[[Tools], object], ...] = (forget_questions, reclaim, mend_counters, reconcile.run)
