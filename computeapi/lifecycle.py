@@ -21,7 +21,7 @@ from computeapi import clock, errors, journal, scheduler, states
 from computeapi.context import Context
 from computeapi.db.models import Server
 from computeapi.db.queries import addresses
-from computeapi.db.queries.servers import ServerRow, get
+from computeapi.db.queries.servers import ServerRow, get, lock_row
 from computeapi.scheduler import NoValidHost, Wanted
 from computeapi.services import Services
 from computeapi.states import (
@@ -120,17 +120,23 @@ def begin(
 ) -> None:
     """Start the action `name` on a server, in the caller's transaction.
 
-    Raises Locked or InvalidState (409). A server that is nowhere has nothing to do on a host: delete ends here then.
+    What `server` says may be old: it is read again, and locked, so that of several who try at once each finds what the
+    one before left. Raises NotFound, Locked or InvalidState (409). A server that is nowhere has nothing to do on a
+    host: delete ends here then.
     """
     action = ACTIONS[name]
-    check_lock(services, context, server, action)
+    now = lock_row(conn, server.id)
+    if now is None:
+        raise errors.NotFound(f"Instance {server.uuid} could not be found.")
+    check_lock(services, context, now, action)
     if name in ("delete", "force_delete"):
-        _begin_delete(conn, services, context, server, action)
+        _begin_delete(conn, services, context, now, action)
         return
-    if server.host is None:
-        raise errors.Conflict(f"Instance {server.uuid} is not ready")
-    _enter(conn, server, action)
-    _enqueue(conn, services, context, server, action, server.host, payload)
+    if now.host is None:
+        raise errors.Conflict(f"Instance {now.uuid} is not ready")
+    check_state(now, action.says, action.vm_states, action.task_states)
+    _enter(conn, now, action)
+    _enqueue(conn, services, context, now, action, now.host, payload)
 
 
 def check_lock(services: Services, context: Context, server: ServerRow, action: Action | None = None) -> None:
@@ -158,22 +164,8 @@ def check_state(
 
 
 def _enter(conn: Connection, server: ServerRow, action: Action) -> None:
-    """Compare and set: only from an allowed state, and only one of several who try at once."""
-    allowed: Any = (Server.id == server.id) & (Server.deleted == 0) & Server.vm_state.in_(action.vm_states)
-    if action.task_states:
-        some = [state for state in action.task_states if state is not None]
-        condition: Any = Server.task_state.in_(some)
-        if None in action.task_states:
-            condition = condition | Server.task_state.is_(None)
-        allowed = allowed & condition
     values = {"task_state": action.task_state, "updated_at": clock.now()}
-    if conn.execute(update(Server).where(allowed).values(**values)).rowcount == 1:
-        return
-    now = get(conn, server.uuid, None)
-    if now is None:
-        raise errors.NotFound(f"Instance {server.uuid} could not be found.")
-    check_state(now, action.says, action.vm_states, action.task_states)
-    raise invalid_state(now, action.says, "task_state")
+    conn.execute(update(Server).where(Server.id == server.id).values(**values))
 
 
 def _enqueue(
@@ -269,37 +261,43 @@ def make_fault(code: int, message: str, details: str = "") -> str:
 def _begin_delete(conn: Connection, services: Services, context: Context, server: ServerRow, action: Action) -> None:
     """Delete wins over whatever runs. It waits on the host for the running step to end, no longer.
 
-    A server that is nowhere, or whose host is down, is gone at once: the host clears up when it is back (reconcile).
+    A server that is nowhere, or whose host is down, is gone at once: the host clears up when it is back. (Not where
+    the delete is deferred: what its owner may restore must be left.) One that is being deleted already is left alone
+    (so does Nova), or a client that asks every second would begin it anew each time.
     """
-    if (
+    alive = server.host is not None and scheduler.is_alive(conn, services.settings, server.host)
+    if _is_deferred(services, server, action):
+        action = ACTIONS["soft_delete"]
+    operations = {"delete", action.operation}
+    if alive and journal.is_busy(conn, server.id, *operations):
+        return
+    _enter(conn, server, action)
+    journal.overtake(conn, server.id)
+    if server.host is not None and (alive or action.lands == SOFT_DELETED):
+        _enqueue(conn, services, context, server, action, server.host, None)
+        return
+    left = [{"network": nic.network_uuid, "mac": nic.mac} for nic in addresses.nics(conn, server.id)]
+    finish_delete(conn, server.id)
+    if server.host is not None:
+        _enqueue(conn, services, context, server, action, server.host, {"nics": left})
+        return
+    journal.record(
+        conn,
+        server_id=server.id,
+        server_uuid=server.uuid,
+        request_id=context.request_id,
+        project_id=context.project_id,
+        user_id=context.user_id,
+        name=action.log,
+    )
+
+
+def _is_deferred(services: Services, server: ServerRow, action: Action) -> bool:
+    return (
         action.log == "delete"
         and services.settings.reclaim_instance_interval > 0
-        and server.vm_state
-        not in (
-            SOFT_DELETED,
-            ERROR,
-            BUILDING,
-        )
-    ):
-        action = ACTIONS["soft_delete"]
-    values = {"task_state": action.task_state, "updated_at": clock.now()}
-    entered = conn.execute(update(Server).where(Server.id == server.id, Server.deleted == 0).values(**values))
-    if entered.rowcount != 1:
-        raise errors.NotFound(f"Instance {server.uuid} could not be found.")
-    journal.overtake(conn, server.id)
-    if server.host is None or not scheduler.is_alive(conn, services.settings, server.host):
-        finish_delete(conn, server.id)
-        journal.record(
-            conn,
-            server_id=server.id,
-            server_uuid=server.uuid,
-            request_id=context.request_id,
-            project_id=context.project_id,
-            user_id=context.user_id,
-            name=action.log,
-        )
-        return
-    _enqueue(conn, services, context, server, action, server.host, None)
+        and server.vm_state not in (SOFT_DELETED, ERROR, BUILDING)
+    )
 
 
 def finish_delete(conn: Connection, server_id: int) -> None:

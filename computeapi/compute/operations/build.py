@@ -25,7 +25,7 @@ def fetch_image(work: Work) -> None:
         guest.base_name(image.id),
         image.disk_format or "raw",
         image.size or 0,
-        lambda: work.tools.images.chunks(work.context, image.id),
+        lambda: work.interruptible(work.tools.images.chunks(work.context, image.id)),
     )
 
 
@@ -40,9 +40,14 @@ def remove_disks(work: Work) -> None:
     work.driver.remove_volumes(guest.prefix(work.server.uuid))
 
 
+def plug_new(work: Work) -> None:
+    """The same as `plug`, seen from outside as a step of the build."""
+    work.save(task_state=states.NETWORKING)
+    plug(work)
+
+
 def plug(work: Work) -> None:
     """The networks are on this host, and promise the server its addresses."""
-    work.save(task_state=states.NETWORKING)
     for nic in guest.nics(work):
         spec = guest.network_spec(work, nic)
         if spec is None:
@@ -56,7 +61,9 @@ def unplug(work: Work) -> None:
     """The networks promise this server nothing any more."""
     for nic in guest.nics(work):
         if guest.network_spec(work, nic) is not None:
-            work.driver.remove_dhcp_host(guest.network_name(nic), nic.mac)
+            work.driver.remove_dhcp_host(guest.network_name(nic.network_uuid), nic.mac)
+    for network_uuid, mac in guest.old_promises(work):
+        work.driver.remove_dhcp_host(guest.network_name(network_uuid), mac)
 
 
 def make_config_drive(work: Work) -> None:
@@ -106,7 +113,7 @@ BUILD = Operation(
     (
         Step("image", fetch_image),
         Step("disks", make_disks, remove_disks),
-        Step("network", plug, unplug),
+        Step("network", plug_new, unplug),
         Step("config_drive", make_config_drive),
         Step("define", define, undefine),
         Step("start", start, stop),
