@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from computeapi import clock, states
 from computeapi.compute.operation import Operation, Step, Work
@@ -24,7 +25,7 @@ def _is_off(work: Work) -> bool:
 
 def shut_down(work: Work, seconds: int) -> bool:
     """Ask the guest to power off, again now and then; False if it does not within `seconds`."""
-    asked = 0.0
+    asked = -_ASK_AGAIN
 
     def off() -> bool:
         nonlocal asked
@@ -53,7 +54,8 @@ def stop(work: Work) -> None:
 
 def power_off(work: Work) -> None:
     """Pull the plug; a guest that the host does not know is off."""
-    work.driver.power_off(work.server.uuid)
+    with suppress(DomainNotFound):
+        work.driver.power_off(work.server.uuid)
     _now(work, PowerState.SHUTDOWN)
 
 
@@ -74,10 +76,8 @@ def reboot_soft(work: Work) -> None:
 def power_off_known(work: Work) -> None:
     """Off, if the host knows the guest at all: hard reboot mends a guest that is missing."""
     work.save(task_state=states.REBOOT_STARTED_HARD)
-    try:
+    with suppress(DomainNotFound):
         work.driver.power_off(work.server.uuid)
-    except DomainNotFound:
-        return
 
 
 def pause(work: Work) -> None:
