@@ -54,6 +54,8 @@ def ask(
             journal.forget(conn, key)
     if state == FAILED:
         kind, _, message = (error or "").partition(": ")
+        if kind == "HypervisorGone":
+            raise _unavailable(server.host)
         raise Refused(kind, message or kind)
     return result
 
@@ -61,8 +63,11 @@ def ask(
 def _wait(services: Services, key: int, host: str) -> tuple[str, Any, str | None]:
     until = time.monotonic() + services.settings.query_timeout
     while time.monotonic() < until:
-        with services.db.read() as conn:
-            answered = journal.answer(conn, key)
+        try:
+            with services.db.read() as conn:
+                answered = journal.answer(conn, key)
+        except LookupError:  # the compute service ended while it was at it
+            break
         if answered:
             return answered
         time.sleep(_LOOK_SECONDS)
