@@ -23,7 +23,7 @@ from computeapi.app import create_app
 from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.context import Context, with_implied
 from computeapi.db.engine import Database
-from computeapi.db.models import Base, Domain, Group, Keypair, Project, Role, User
+from computeapi.db.models import Domain, Group, Keypair, Project, Role, User
 from computeapi.db.queries import servers
 from computeapi.endpoint import ANY_TOKEN, PUBLIC
 from computeapi.policy import Policy
@@ -31,6 +31,7 @@ from computeapi.routes import list_rules
 from computeapi.settings import Settings
 from computeapi.versions import MAX, MIN
 from tests.conftest import Api
+from tests.databases import Engine
 from tests.hostile import BODIES, EXAMPLE_IMAGE, EXAMPLE_TEXT, SEGMENTS, TEXTS, bodies, example
 from tests.tables import Line, lines
 from tests.wire.conftest import add_flavor, add_host, add_image, server_values
@@ -112,11 +113,12 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, database_engine: Engine) -> Iterator[World]:
     """One for all: the tests here don't care what else they did to it."""
     directory = tmp_path_factory.mktemp("world")
     settings = Settings(
         state_dir=str(directory),
+        connection=database_engine.new(directory),
         hypervisor="simulator",
         host="host1",
         policy_file=str(directory / "none"),
@@ -124,7 +126,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         login_attempts=0,
     )
     db = Database(settings.database_url)
-    Base.metadata.create_all(db.engine)
     yield World(settings, db)
     db.close()
 
