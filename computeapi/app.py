@@ -179,7 +179,7 @@ class Entry:
 
 def _service(path: str) -> str:
     for service in ("identity", "image", "network", "volume"):
-        if path.startswith("/" + service):
+        if path.startswith(f"/{service}/") or path == f"/{service}":
             return service
     return "compute"
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Context:
     system: bool = False  # of a system-scoped token
     expires_at: str = ""
     audit_id: str = ""
+    token: str = field(default="", repr=False)  # as it came, for neighbours that check it themselves
 
     @property
     def is_admin(self) -> bool:

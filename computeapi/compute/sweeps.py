@@ -89,4 +89,15 @@ def mend_counters(tools: Tools) -> bool:
     return True
 
 
-ALL: tuple[Callable[[Tools], object], ...] = (forget_questions, reclaim, mend_counters, reconcile.run)
+def forget_uploads(tools: Tools) -> int:
+    """What killed processes left of image uploads."""
+    return tools.images.sweep()
+
+
+ALL: tuple[Callable[[Tools], object], ...] = (
+    forget_questions,
+    forget_uploads,
+    reclaim,
+    mend_counters,
+    reconcile.run,
+)

@@ -6,20 +6,21 @@ Rules and their defaults: nova/policies/servers.py, pause_server.py, suspend_ser
 
 from __future__ import annotations
 
-import secrets
-import string
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import update
 
-from computeapi import clock, errors, journal, lifecycle, states
+from computeapi import clock, errors, journal, lifecycle, states, validation
 from computeapi.api import parameters as p
+from computeapi.api.compute.servers import images
 from computeapi.api.compute.servers.loader import load
 from computeapi.ask import Refused, ask
 from computeapi.db.models import Server
 from computeapi.db.queries.servers import ServerRow
 from computeapi.endpoint import Call, Endpoint, Handler, endpoint
 from computeapi.policy import ADMIN, PROJECT_MEMBER, PROJECT_READER, rule
+from computeapi.versions import Versioned
 
 _URL = ("POST", "/servers/{server_id}/action")
 
@@ -68,6 +69,7 @@ RULES = [
         "See the events of an action with their tracebacks.",
         ("GET", "/servers/{server_id}/os-instance-actions/{request_id}"),
     ),
+    *images.RULES,
 ]
 
 # --- schemas ---
@@ -83,6 +85,8 @@ _CONSOLE_OUTPUT = p.wrapped(
     "os-getConsoleOutput",
     p.obj({"length": {"type": ["integer", "string", "null"], "pattern": "^-?[0-9]+$", "minimum": -1}}),
 )
+
+_MAX_LINES = 1_000_000  # more than the host keeps
 
 # --- handlers ---
 
@@ -150,7 +154,7 @@ def reset_state(call: Call) -> None:
 def console_output(call: Call) -> dict[str, Any]:
     """The end of the serial console: `length` lines, or all that is kept."""
     length = (call.body["os-getConsoleOutput"] or {}).get("length")
-    lines = None if length is None else int(length)
+    lines = None if length is None else min(int(length), _MAX_LINES)
     try:
         text = ask(call.services, call.context, call.target, "console_output", {"lines": lines})
     except Refused as error:
@@ -158,14 +162,6 @@ def console_output(call: Call) -> dict[str, Any]:
             raise errors.NotFound("Unable to get console") from error
         raise
     return {"output": text}
-
-
-_PASSWORD_LETTERS = string.ascii_letters + string.digits
-
-
-def generate_password() -> str:
-    """A server's first administrator password: 12 letters and digits (Nova's [api] password_length)."""
-    return "".join(secrets.choice(_PASSWORD_LETTERS) for _ in range(12))
 
 
 def change_password(call: Call) -> None:
@@ -208,5 +204,10 @@ SERVER_ACTIONS: dict[str, Endpoint] = {
     "changePassword": _row(change_password, "os-admin-password", _CHANGE_PASSWORD),
     "os-resetState": _row(reset_state, "os-admin-actions:reset_state", _RESET_STATE),
     "restore": _row(act("restore"), "os-deferred-delete:restore", _NOTHING),
+    "createImage": _row(images.create_image, "servers:create_image", images.CREATE_IMAGE),
+    "createBackup": replace(
+        _row(images.create_backup, "os-create-backup", images.CREATE_BACKUP),
+        relaxed=Versioned(validation.relaxed(images.CREATE_BACKUP_V2)),
+    ),
     "forceDelete": _row(act("force_delete"), "os-deferred-delete:force", _NOTHING),
 }
