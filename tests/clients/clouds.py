@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole cloud as a user starts it: `computeapi init` and `computeapi serve`, and the stock clients beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CLIENTS = REPOSITORY / ".venv-clients" / "bin"
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def client(name: str) -> str:
+    """The path of a stock client's command; skips the test where tools/test has not installed it."""
+    path = CLIENTS / name
+    if not path.exists():
+        pytest.skip(f"the stock client {name} is not installed: tools/test does it (requirements-clients.lock)")
+    return str(path)
+
+
+@dataclass
+class Cloud:
+    """A cloud on a port of its own. `openstack()` is the stock client as the administrator."""
+
+    state: Path
+    init: list[str]
+    port: int = field(default_factory=free_port)
+    settings: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Of the API."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the server's commands and the clients need."""
+        return {
+            **os.environ,
+            "COMPUTEAPI_STATE_DIR": str(self.state),
+            "COMPUTEAPI_LISTEN": f"127.0.0.1:{self.port}",
+            "OS_CLIENT_CONFIG_FILE": str(self.state / "clouds.yaml"),
+        }
+
+    def computeapi(self, *arguments: str) -> str:
+        """What our own command says."""
+        command = [sys.executable, "-m", "computeapi", *arguments]
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=self.environment, check=False, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self) -> None:
+        """Prepare it and serve; returns when the API answers."""
+        self.computeapi("init", *self.init)
+        with open(self.state / "serve.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "computeapi", "serve"],
+                cwd=REPOSITORY,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        self.wait_for(self.answers, "the API answers", 90)
+        self.wait_for(self._has_host, "the compute service is ready", 90)
+
+    def answers(self) -> bool:
+        """Whether the API does."""
+        try:
+            urllib.request.urlopen(self.url, timeout=10).close()
+        except (urllib.error.URLError, OSError):
+            return False
+        return True
+
+    def _has_host(self) -> bool:
+        log = self.state / "log" / "compute.log"
+        return log.exists() and "is ready" in log.read_text()
+
+    def stop(self) -> None:
+        """Ctrl-C."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(60)
+            self.process = None
+
+    def openstack(self, *arguments: str, cloud: str = "computeapi", check: bool = True) -> str:
+        """What the stock client says; it must end well unless `check` is off."""
+        done = subprocess.run(
+            [client("openstack"), "--os-cloud", cloud, *arguments],
+            env=self.environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == 0 or not check, f"openstack {' '.join(arguments)}: {said}\n{self.logs()}"
+        return done.stdout if check else said
+
+    def show(self, *arguments: str, cloud: str = "computeapi") -> Any:
+        """The same, as JSON."""
+        return json.loads(self.openstack(*arguments, "-f", "json", cloud=cloud))
+
+    def status(self, server: str) -> str:
+        """A server's status, as the stock client shows it."""
+        return str(self.show("server", "show", server)["status"])
+
+    def wait_for(self, condition: Any, what: str, seconds: float = 240) -> None:
+        """Until it is so; fails with what it was."""
+        until = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > until:
+                pytest.fail(f"still not so after {seconds:g} s: {what}\n{self.logs()}")
+            time.sleep(0.3)
+
+    def logs(self) -> str:
+        """The end of the server's logs, for a failed test's reader."""
+        return "\n".join(
+            f"--- {path.name}\n" + "\n".join(path.read_text().splitlines()[-15:])
+            for path in sorted((self.state / "log").glob("*.log"))
+        )
