@@ -67,6 +67,16 @@ class Settings:
     cpu_allocation_ratio: float = _option(16.0, "compute", "Virtual CPUs a physical one may carry.")
     ram_allocation_ratio: float = _option(1.5, "compute", "Guest memory a byte of the host's may carry.")
     disk_allocation_ratio: float = _option(1.0, "compute", "Guest disk a byte of the host's may carry.")
+    host_power_command: str = _option(
+        "",
+        "compute",
+        "Program for the power of hosts, called with reboot, shutdown or startup and the host's name. Empty: none.",
+    )
+    instance_usage_audit_period: str = _option(
+        "month", "compute", "How long a usage audit's period is: hour, day, month or year, with an offset: month@15."
+    )
+    cells: bool = _option(True, "cells", "Answer os-cells; else 501.")
+    cell_name: str = _option("nova", "cells", "Name of the local cell: of all hosts that are in no other.")
     default_availability_zone: str = _option("nova", "compute", "Zone of hosts in no aggregate that names one.")
     connection_uri: str = _option("qemu:///system", "libvirt", "libvirt's URI.")
     virt_type: str = _option("auto", "libvirt", "auto: KVM where it works.", choices=("auto", "kvm", "qemu"))

@@ -20,16 +20,36 @@ from computeapi.db.models.identity import (
 from computeapi.db.models.images import Image, ImageMember, ImageProperty, ImageTag
 from computeapi.db.models.journal import Action, ActionEvent
 from computeapi.db.models.networks import FixedIp, Network, NetworkQuota, Port, Router, Subnet
+from computeapi.db.models.operator import (
+    Agent,
+    Aggregate,
+    AggregateHost,
+    BaremetalInterface,
+    BaremetalNode,
+    Cell,
+    Migration,
+    Quota,
+    QuotaClass,
+    ServerGroup,
+    ServerGroupMember,
+    TaskLog,
+)
 from computeapi.db.models.servers import Allocation, BlockDevice, Flavor, FlavorAccess, Keypair, Server
 
 __all__ = [
     "Action",
     "ActionEvent",
+    "Agent",
+    "Aggregate",
+    "AggregateHost",
     "Allocation",
     "ApplicationCredential",
     "Assignment",
+    "BaremetalInterface",
+    "BaremetalNode",
     "Base",
     "BlockDevice",
+    "Cell",
     "Domain",
     "FixedIp",
     "Flavor",
@@ -44,15 +64,21 @@ __all__ = [
     "ImpliedRole",
     "Keypair",
     "Limit",
+    "Migration",
     "Network",
     "NetworkQuota",
     "Port",
     "Project",
+    "Quota",
+    "QuotaClass",
     "RegisteredLimit",
     "Revocation",
     "Role",
     "Router",
     "Server",
+    "ServerGroup",
+    "ServerGroupMember",
     "Subnet",
+    "TaskLog",
     "User",
 ]

@@ -45,3 +45,6 @@ class Host(Base):
     ram_allocation_ratio: Mapped[float] = mapped_column(Float)
     disk_allocation_ratio: Mapped[float] = mapped_column(Float)
     uptime: Mapped[LongText | None]
+    availability_zone: Mapped[Name | None]  # what its aggregates name; NULL: the default one
+    cell: Mapped[Name | None]  # NULL: the local one
+    pci_json: Mapped[Json] = mapped_column(default="[]")  # its PCI devices that guests may have; see queries/pci.py

@@ -31,7 +31,9 @@ class Server(Base):
     progress: Mapped[int] = mapped_column(default=0)
     host: Mapped[Name | None]  # where it lives; NULL: nowhere (not scheduled, offloaded)
     node: Mapped[Name | None]
-    availability_zone: Mapped[Name | None]
+    availability_zone: Mapped[Name | None]  # of its host; while it has none, the one asked for
+    requested_zone: Mapped[Name | None]  # the one asked for: what later moves keep to
+    password: Mapped[LongText | None]  # os-server-password: what the guest set, encrypted with the owner's key
     launch_index: Mapped[int] = mapped_column(default=0)
     reservation_id: Mapped[str] = mapped_column(String(64), default="", index=True)
     image_id: Mapped[str] = mapped_column(String(64), default="")  # "" when booted from a volume
