@@ -115,7 +115,7 @@ class Settings:
     quota_server_group_members: int = _option(10, "quota", "Servers a server group.")
     quota_fixed_ips: int = _option(-1, "quota", "Fixed IPs a project. -1: no limit.")
     quota_floating_ips: int = _option(10, "quota", "Floating IPs a project.")
-    quota_networks: int = _option(3, "quota", "Networks a project.")
+    quota_networks: int = _option(100, "quota", "Networks a project.")
     quota_security_groups: int = _option(10, "quota", "Security groups a project.")
     quota_security_group_rules: int = _option(20, "quota", "Rules a security group.")
 

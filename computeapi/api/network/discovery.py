@@ -12,15 +12,30 @@ _UPDATED = "2026-11-23T00:00:00-00:00"
 
 # alias → (name, description)
 EXTENSIONS: dict[str, tuple[str, str]] = {
+    "agent": ("agent", "The list of agents, which is empty."),
+    "allowed-address-pairs": ("Allowed Address Pairs", "Addresses that a port may use beside its own."),
+    "availability_zone": ("Availability Zone", "The zones there are."),
+    "binding": ("Port Binding", "Administrators see where a port is."),
+    "ext-gw-mode": ("Neutron L3 Configurable external gateway mode", "Whether a router translates what goes out."),
     "external-net": ("Neutron external network", "Networks that lead out of the cloud."),
-    "net-mtu": ("Network MTU", "A network's MTU can be seen and set."),
+    "extra_dhcp_opt": ("Neutron Extra DHCP options", "What DHCP shall tell a port beside its address."),
+    "extraroute": ("Neutron Extra Route", "Routes of a router's own."),
+    "net-mtu": ("Network MTU", "A network's MTU can be seen."),
+    "net-mtu-writable": ("Network MTU (writable)", "A network's MTU can be set."),
+    "network-ip-availability": ("Network IP Availability", "How many addresses are in use."),
+    "network_availability_zone": ("Network Availability Zone", "Networks say their zones."),
     "pagination": ("Pagination support", "Lists come in pages."),
     "port-security": ("Port Security", "Ports and networks say whether traffic is filtered."),
     "project-id": ("project_id field enabled", "What belongs to a project says so by project_id."),
     "provider": ("Provider Network", "Administrators see and say what a network is made of."),
-    "binding": ("Port Binding", "Administrators see where a port is."),
+    "quota_details": ("Quota details management support", "Quotas with what is used of them."),
+    "quotas": ("Quota management support", "Quotas a project."),
+    "router": ("Neutron L3 Router", "Routers between networks, and out."),
+    "router_availability_zone": ("Router Availability Zone", "Routers say their zones."),
     "sorting": ("Sorting support", "Lists can be sorted."),
     "standard-attr-description": ("standard-attr-description", "Resources have a description."),
+    "standard-attr-revisions": ("Resource revision numbers", "Resources count their changes."),
+    "standard-attr-tag": ("Tag support for resources with standard attribute", "Resources can be tagged."),
     "standard-attr-timestamp": ("Resource timestamps", "Resources say when they were made and changed."),
 }
 

@@ -3,16 +3,58 @@
 
 from __future__ import annotations
 
-from computeapi.api.network import discovery, views
-from computeapi.api.network.common import index, load, show
+from types import ModuleType
+
+from computeapi.api.network import discovery, extras, networks, ports, quotas, routers, subnets, tags, views
+from computeapi.api.network.common import View, index, load, show
 from computeapi.api.network.rules import RULES as RULES
-from computeapi.db.queries.networks import NETWORKS, PORTS, ROUTERS, SUBNETS
+from computeapi.db.queries.networks import NETWORKS, PORTS, ROUTERS, SUBNETS, Kind
 from computeapi.endpoint import ANY_TOKEN, PUBLIC, Endpoint, endpoint
+
+Table = dict[str, dict[str, Endpoint]]
 
 _VERSIONS = {"GET": endpoint(discovery.versions, PUBLIC)}
 _RESOURCES = {"GET": endpoint(discovery.resources, ANY_TOKEN)}
+_AVAILABILITY = "get_network_ip_availability"
 
-NETWORK: dict[str, dict[str, Endpoint]] = {
+
+def _resource(kind: Kind, noun: str, module: ModuleType, view: View) -> Table:
+    """The lines of one noun: list, create; show, update, delete; tags."""
+    plural, loads = f"{noun}s", load(kind)
+    read, write = f"get_{noun}", f"update_{noun}"
+    return {
+        f"/v2.0/{plural}": {
+            "GET": endpoint(index(kind, plural, view), read),
+            "POST": endpoint(module.create, f"create_{noun}", status=201),
+        },
+        f"/v2.0/{plural}/{{id}}": {
+            "GET": endpoint(show(kind, noun, view), read, loads=loads),
+            "PUT": endpoint(module.change, write, loads=loads),
+            "DELETE": endpoint(module.remove, f"delete_{noun}", loads=loads, status=204),
+        },
+        f"/v2.0/{plural}/{{id}}/tags": {
+            "GET": endpoint(tags.index, READ_TAGS, loads=loads),
+            "PUT": endpoint(tags.replace(kind), write, loads=loads),
+            "DELETE": endpoint(tags.clear(kind), write, loads=loads, status=204),
+        },
+        f"/v2.0/{plural}/{{id}}/tags/{{tag}}": {
+            "GET": endpoint(tags.show, READ_TAGS, loads=loads, status=204),
+            "PUT": endpoint(tags.add(kind), write, loads=loads),
+            "DELETE": endpoint(tags.remove(kind), write, loads=loads, status=204),
+        },
+    }
+
+
+READ_TAGS = ANY_TOKEN  # whoever sees the thing sees its tags
+_QUOTA = {
+    "GET": endpoint(quotas.show, "get_quota"),
+    "PUT": endpoint(quotas.update, "update_quota"),
+    "DELETE": endpoint(quotas.delete, "delete_quota", status=204),
+}
+_DETAILS = {"GET": endpoint(quotas.details, "get_quota")}
+_WHOSE = {"GET": endpoint(quotas.whose, "get_quota")}
+
+NETWORK: Table = {
     # --- what it says of itself ---
     "": _VERSIONS,
     "/": _VERSIONS,
@@ -20,18 +62,30 @@ NETWORK: dict[str, dict[str, Endpoint]] = {
     "/v2.0/": _RESOURCES,
     "/v2.0/extensions": {"GET": endpoint(discovery.extensions, ANY_TOKEN)},
     "/v2.0/extensions/{alias}": {"GET": endpoint(discovery.extension, ANY_TOKEN)},
-    # --- networks ---
-    "/v2.0/networks": {"GET": endpoint(index(NETWORKS, "networks", views.networks), "get_network")},
-    "/v2.0/networks/{id}": {
-        "GET": endpoint(show(NETWORKS, "network", views.networks), "get_network", loads=load(NETWORKS))
+    # --- networks, subnets, ports, routers ---
+    **_resource(NETWORKS, "network", networks, views.networks),
+    **_resource(SUBNETS, "subnet", subnets, views.subnets),
+    **_resource(PORTS, "port", ports, views.ports),
+    **_resource(ROUTERS, "router", routers, views.routers),
+    "/v2.0/routers/{id}/add_router_interface": {
+        "PUT": endpoint(routers.add_interface, "add_router_interface", loads=load(ROUTERS))
     },
-    # --- subnets ---
-    "/v2.0/subnets": {"GET": endpoint(index(SUBNETS, "subnets", views.subnets), "get_subnet")},
-    "/v2.0/subnets/{id}": {"GET": endpoint(show(SUBNETS, "subnet", views.subnets), "get_subnet", loads=load(SUBNETS))},
-    # --- ports ---
-    "/v2.0/ports": {"GET": endpoint(index(PORTS, "ports", views.ports), "get_port")},
-    "/v2.0/ports/{id}": {"GET": endpoint(show(PORTS, "port", views.ports), "get_port", loads=load(PORTS))},
-    # --- routers ---
-    "/v2.0/routers": {"GET": endpoint(index(ROUTERS, "routers", views.routers), "get_router")},
-    "/v2.0/routers/{id}": {"GET": endpoint(show(ROUTERS, "router", views.routers), "get_router", loads=load(ROUTERS))},
+    "/v2.0/routers/{id}/remove_router_interface": {
+        "PUT": endpoint(routers.remove_interface, "remove_router_interface", loads=load(ROUTERS))
+    },
+    # --- quotas ---
+    "/v2.0/quotas": {"GET": endpoint(quotas.index, "get_quotas")},
+    "/v2.0/quotas/tenant": _WHOSE,
+    "/v2.0/quotas/project": _WHOSE,
+    "/v2.0/quotas/{project_id}": _QUOTA,
+    "/v2.0/quotas/{project_id}/default": {"GET": endpoint(quotas.default, "get_quota")},
+    "/v2.0/quotas/{project_id}/details": _DETAILS,
+    "/v2.0/quotas/{project_id}/details.json": _DETAILS,
+    # --- small lists ---
+    "/v2.0/availability_zones": {"GET": endpoint(extras.zones, "get_availability_zone")},
+    "/v2.0/agents": {"GET": endpoint(extras.agents, "get_agent")},
+    "/v2.0/agents/{id}": {"GET": endpoint(extras.agent, "get_agent")},
+    "/v2.0/service-providers": {"GET": endpoint(extras.providers, "get_service_provider")},
+    "/v2.0/network-ip-availabilities": {"GET": endpoint(extras.availabilities, _AVAILABILITY)},
+    "/v2.0/network-ip-availabilities/{id}": {"GET": endpoint(extras.availability, _AVAILABILITY)},
 }

@@ -8,12 +8,65 @@ from __future__ import annotations
 
 from typing import Any
 
-from computeapi.policy import rule
+from computeapi.policy import ADMIN, PROJECT_MEMBER, rule
 
 READER = "rule:context_is_admin or role:reader"
 
 _NOUNS = ("network", "subnet", "port", "router")
+# What only administrators say of a thing.
+_ADMINS = {
+    "network": (
+        "shared",
+        "router:external",
+        "is_default",
+        "provider:network_type",
+        "provider:physical_network",
+        "provider:segmentation_id",
+    ),
+    "port": ("binding:host_id", "binding:profile"),
+}
+
+
+def _nouns(verb: str, check: str, says: str, method: str, tail: str) -> list[Any]:
+    return [rule(f"{verb}_{noun}", check, f"{says} {noun}s.", (method, f"/v2.0/{noun}s{tail}")) for noun in _NOUNS]
+
 
 RULES: list[Any] = [
-    *(rule(f"get_{noun}", READER, f"See {noun}s.", ("GET", f"/v2.0/{noun}s")) for noun in _NOUNS),
+    *_nouns("get", READER, "See", "GET", ""),
+    *_nouns("create", PROJECT_MEMBER, "Make", "POST", ""),
+    *_nouns("update", PROJECT_MEMBER, "Change", "PUT", "/{id}"),
+    *_nouns("delete", PROJECT_MEMBER, "Delete", "DELETE", "/{id}"),
+    *(
+        rule(f"{verb}_{noun}:{attribute}", ADMIN, f"Say a {noun}'s {attribute}.", (method, f"/v2.0/{noun}s"))
+        for noun, attributes in _ADMINS.items()
+        for attribute in attributes
+        for verb, method in (("create", "POST"), ("update", "PUT"))
+    ),
+    rule("update_port:mac_address", ADMIN, "Give a port another MAC address.", ("PUT", "/v2.0/ports/{id}")),
+    rule(
+        "update_router:external_gateway_info:external_fixed_ips",
+        ADMIN,
+        "Choose the address of a router's way out.",
+        ("PUT", "/v2.0/routers/{id}"),
+    ),
+    rule(
+        "add_router_interface",
+        PROJECT_MEMBER,
+        "Connect a router to a subnet.",
+        ("PUT", "/v2.0/routers/{id}/add_router_interface"),
+    ),
+    rule(
+        "remove_router_interface",
+        PROJECT_MEMBER,
+        "Disconnect a router from a subnet.",
+        ("PUT", "/v2.0/routers/{id}/remove_router_interface"),
+    ),
+    rule("get_quota", READER, "See quotas.", ("GET", "/v2.0/quotas/{project_id}")),
+    rule("update_quota", ADMIN, "Change quotas.", ("PUT", "/v2.0/quotas/{project_id}")),
+    rule("delete_quota", ADMIN, "Reset quotas.", ("DELETE", "/v2.0/quotas/{project_id}")),
+    rule("get_quotas", ADMIN, "List projects with quotas of their own.", ("GET", "/v2.0/quotas")),
+    rule("get_availability_zone", READER, "List availability zones.", ("GET", "/v2.0/availability_zones")),
+    rule("get_service_provider", READER, "List service providers.", ("GET", "/v2.0/service-providers")),
+    rule("get_agent", ADMIN, "List agents.", ("GET", "/v2.0/agents")),
+    rule("get_network_ip_availability", ADMIN, "See addresses in use.", ("GET", "/v2.0/network-ip-availabilities")),
 ]

@@ -111,11 +111,11 @@ def _lock_subnets(conn: Connection, network_uuids: list[str]) -> None:
 
 def _take_port(conn: Connection, server_id: int, project_id: str, port_id: str, position: int) -> None:
     row = conn.execute(
-        select(Port.id, Port.server_id).where(Port.uuid == port_id, Port.project_id == project_id)
+        select(Port.id, Port.server_id, Port.router_id).where(Port.uuid == port_id, Port.project_id == project_id)
     ).first()
     if row is None:
         raise errors.BadRequest(f"Port id {port_id} could not be found.")
-    if row[1] is not None:
+    if row[1] is not None or row[2] is not None:
         raise errors.BadRequest(f"Port {port_id} is still in use.")
     values = {"server_id": server_id, "position": position, "preserve": 1, "device_owner": "compute:nova"}
     taken = conn.execute(
@@ -127,9 +127,9 @@ def _take_port(conn: Connection, server_id: int, project_id: str, port_id: str, 
 
 def _new_port(conn: Connection, server_id: int, project_id: str, item: Requested, position: int) -> None:
     network = conn.execute(
-        select(Network.id).where(
-            Network.uuid == item.network_id, or_(Network.project_id == project_id, Network.shared == 1)
-        )
+        select(Network.id)
+        .where(Network.uuid == item.network_id, or_(Network.project_id == project_id, Network.shared == 1))
+        .with_for_update(read=True)
     ).first()
     if network is None:
         raise errors.BadRequest(f"Network {item.network_id} could not be found.")
@@ -157,7 +157,7 @@ def create_port(
     preserve: bool = False,
     mac: str | None = None,
 ) -> int:
-    """A port with an address of each of its network's subnets (or the one asked for); its key."""
+    """A port with an address of each family that its network has (or the one asked for); its key."""
     port_key, _uuid = insert_port(
         conn,
         network_key,

@@ -53,7 +53,9 @@ class Wish:
 
 
 def _has_tag(model: Any, tag: str) -> ColumnElement[bool]:
-    return func.replace(model.tags_json, orjson.dumps(tag).decode(), "") != model.tags_json
+    without = func.replace(model.tags_json, orjson.dumps(tag).decode(), "")
+    found: ColumnElement[bool] = without != model.tags_json
+    return found
 
 
 def _tags(model: Any) -> dict[str, Callable[[list[str]], ColumnElement[bool]]]:
@@ -311,7 +313,8 @@ def fixed_ips_of(conn: Connection, ports: Select[Any]) -> dict[int, list[dict[st
         .order_by(Subnet.ip_version, FixedIp.id)
     )
     for key, uuid, address in conn.execute(statement):
-        found.setdefault(key, []).append({"subnet_id": uuid, "ip_address": address})
+        if key is not None:
+            found.setdefault(key, []).append({"subnet_id": uuid, "ip_address": address})
     return found
 
 
@@ -327,6 +330,7 @@ def gateways_of(conn: Connection, routers: Select[Any]) -> dict[int, dict[str, A
     return {
         router: {"network_id": network, "external_fixed_ips": addresses.get(port, [])}
         for router, port, network in conn.execute(statement)
+        if router is not None
     }
 
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits of the Networking API: a project's own, else the default. Counted from the rows themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from computeapi import errors
+from computeapi.db.engine import Database
+from computeapi.db.models import Network, NetworkQuota, Port, Router, Subnet
+from computeapi.settings import Settings
+
+# resource → the setting with its default, or Neutron's default where there is no setting
+DEFAULTS: dict[str, str | int] = {
+    "network": "quota_networks",
+    "subnet": 100,
+    "port": 500,
+    "router": 10,
+    "floatingip": "quota_floating_ips",
+    "security_group": "quota_security_groups",
+    "security_group_rule": 100,
+}
+# resource → whose rows are counted; add a model here when its noun is there
+COUNTED: dict[str, Any] = {"network": Network, "subnet": Subnet, "port": Port, "router": Router}
+
+
+def defaults(settings: Settings) -> dict[str, int]:
+    """The limits of a project that has none of its own."""
+    return {
+        resource: getattr(settings, value) if isinstance(value, str) else value for resource, value in DEFAULTS.items()
+    }
+
+
+def limits(conn: Connection, settings: Settings, project_id: str) -> dict[str, int]:
+    """The limits in force: resource → most, -1 for no limit."""
+    own = conn.execute(
+        select(NetworkQuota.resource, NetworkQuota.most).where(NetworkQuota.project_id == project_id)
+    ).all()
+    return defaults(settings) | {row[0]: row[1] for row in own}
+
+
+def used(conn: Connection, project_id: str) -> dict[str, int]:
+    """What a project has of each."""
+    counts = [
+        select(func.count()).select_from(model).where(model.project_id == project_id).scalar_subquery()
+        for model in COUNTED.values()
+    ]
+    row = conn.execute(select(*counts)).one()
+    return dict.fromkeys(DEFAULTS, 0) | dict(zip(COUNTED, row, strict=True))
+
+
+def check(db: Database, conn: Connection, settings: Settings, project_id: str | None, resource: str) -> None:
+    """Raise Conflict (OverQuota) unless the project may have one more. In the transaction that adds it."""
+    if project_id is None:
+        return
+    db.lock(conn, f"network quota {project_id}")
+    most = conn.execute(
+        select(NetworkQuota.most).where(NetworkQuota.project_id == project_id, NetworkQuota.resource == resource)
+    ).scalar()
+    if most is None:
+        most = defaults(settings)[resource]
+    if most < 0:
+        return
+    model = COUNTED[resource]
+    count = conn.execute(select(func.count()).select_from(model).where(model.project_id == project_id)).scalar_one()
+    if count >= most:
+        raise errors.Conflict(f"Quota exceeded for resources: ['{resource}'].", kind="OverQuota")
+
+
+def put(conn: Connection, project_id: str, values: Mapping[str, int]) -> None:
+    """Set a project's own limits."""
+    known = set(
+        conn.execute(select(NetworkQuota.resource).where(NetworkQuota.project_id == project_id)).scalars().all()
+    )
+    for resource, most in values.items():  # as many as there are resources
+        if resource in known:
+            conn.execute(
+                update(NetworkQuota)
+                .where(NetworkQuota.project_id == project_id, NetworkQuota.resource == resource)
+                .values(most=most)
+            )
+        else:
+            conn.execute(insert(NetworkQuota).values(project_id=project_id, resource=resource, most=most))
+
+
+def reset(conn: Connection, project_id: str) -> None:
+    """The defaults count for the project again."""
+    conn.execute(delete(NetworkQuota).where(NetworkQuota.project_id == project_id))
+
+
+def all_own(conn: Connection) -> dict[str, dict[str, int]]:
+    """Every project's own limits."""
+    found: dict[str, dict[str, int]] = {}
+    rows = conn.execute(
+        select(NetworkQuota.project_id, NetworkQuota.resource, NetworkQuota.most).order_by(NetworkQuota.id)
+    )
+    for project_id, resource, most in rows:
+        found.setdefault(project_id, {})[resource] = most
+    return found

@@ -1,0 +1,511 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Networking API: networks, subnets, ports and routers made, changed and deleted; what is refused."""
+
+from __future__ import annotations
+
+import ipaddress
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.conftest import Api
+from tests.wire.conftest import MakeServer
+
+V = "/network/v2.0"
+
+
+def made(answer: Any, word: str) -> dict[str, Any]:
+    """What a POST made."""
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json[word]
+    return found
+
+
+def refused(answer: Any, status: int, kind: str) -> str:
+    """The sentence of a NeutronError."""
+    assert (answer.status_code, answer.json["NeutronError"]["type"]) == (status, kind), answer.text
+    return str(answer.json["NeutronError"]["message"])
+
+
+def network(api: Api, **body: Any) -> dict[str, Any]:
+    return made(api.post(f"{V}/networks", {"network": {"name": "net", **body}}), "network")
+
+
+def subnet(api: Api, network_id: str, cidr: str = "10.5.0.0/24", **body: Any) -> dict[str, Any]:
+    version = ipaddress.ip_network(cidr).version
+    answer = api.post(
+        f"{V}/subnets", {"subnet": {"network_id": network_id, "cidr": cidr, "ip_version": version, **body}}
+    )
+    return made(answer, "subnet")
+
+
+def port(api: Api, network_id: str, **body: Any) -> dict[str, Any]:
+    return made(api.post(f"{V}/ports", {"port": {"network_id": network_id, **body}}), "port")
+
+
+# --- networks ---
+
+
+def test_network_life(api: Api) -> None:
+    one = network(api, description="d", mtu=1400)
+    assert (one["name"], one["mtu"], one["project_id"], one["subnets"]) == ("net", 1400, api.project_id, [])
+    path = f"{V}/networks/{one['id']}"
+    changed = api.put(path, {"network": {"name": "other", "admin_state_up": False}}).json["network"]
+    assert (changed["name"], changed["admin_state_up"], changed["revision_number"]) == ("other", False, 2)
+    assert api.get(path).json["network"] == changed
+    assert api.delete(path).status_code == 204
+    assert api.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("name", 5),
+        ("name", "x" * 256),
+        ("admin_state_up", "perhaps"),
+        ("mtu", -1),
+        ("mtu", 2**70),
+        ("mtu", "x"),
+        ("nonsense", 1),
+        ("status", "ACTIVE"),
+        ("id", "x"),
+        ("availability_zone_hints", ["elsewhere"]),
+        ("project_id", "a b"),
+        ("tenant_id", {}),
+    ],
+)
+def test_network_bad_values(api: Api, attribute: str, value: object) -> None:
+    refused(api.post(f"{V}/networks", {"network": {attribute: value}}), 400, "HTTPBadRequest")
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"network": []}, {"network": "x"}, {"subnet": {}}])
+def test_bad_bodies(api: Api, body: object) -> None:
+    refused(api.post(f"{V}/networks", body), 400, "HTTPBadRequest")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"shared": True},
+        {"router:external": True},
+        {"provider:network_type": "vlan"},
+        {"provider:segmentation_id": 5},
+        {"project_id": "f" * 32},
+    ],
+)
+def test_what_only_administrators_say(api: Api, admin: Api, body: dict[str, Any]) -> None:
+    refused(api.post(f"{V}/networks", {"network": body}), 403, "PolicyNotAuthorized")
+    one = network(admin, **body)
+    name, value = next(iter(body.items()))
+    assert one[name] == value
+
+
+def test_a_network_of_somebody_else(api: Api, admin: Api) -> None:
+    shared = network(admin, shared=True)
+    refused(api.put(f"{V}/networks/{shared['id']}", {"network": {"name": "x"}}), 403, "PolicyNotAuthorized")
+    refused(api.delete(f"{V}/networks/{shared['id']}"), 403, "PolicyNotAuthorized")
+    hidden = network(admin)
+    refused(api.put(f"{V}/networks/{hidden['id']}", {"network": {"name": "x"}}), 404, "NetworkNotFound")
+    refused(api.delete(f"{V}/networks/{hidden['id']}"), 404, "NetworkNotFound")
+    reader = api.become("reader", project_id=api.project_id)
+    refused(reader.post(f"{V}/networks", {"network": {}}), 403, "PolicyNotAuthorized")
+    assert reader.get(f"{V}/networks").status_code == 200
+
+
+def test_network_in_use(api: Api, admin: Api) -> None:
+    one = network(api)
+    subnet(api, one["id"])
+    held = port(api, one["id"])
+    refused(api.delete(f"{V}/networks/{one['id']}"), 409, "NetworkInUse")
+    assert api.delete(f"{V}/ports/{held['id']}").status_code == 204
+    assert api.delete(f"{V}/networks/{one['id']}").status_code == 204
+    assert api.get(f"{V}/subnets").json["subnets"] == []
+
+
+def test_a_shared_network_that_others_use_stays_shared(api: Api, admin: Api) -> None:
+    one = network(admin, shared=True)
+    port(api, one["id"])
+    answer = admin.put(f"{V}/networks/{one['id']}", {"network": {"shared": False}})
+    refused(answer, 409, "InvalidSharedSetting")
+
+
+def test_vlan_twice(admin: Api) -> None:
+    network(admin, **{"provider:segmentation_id": 7})
+    body = {"provider:segmentation_id": 7, "provider:network_type": "vlan"}
+    refused(admin.post(f"{V}/networks", {"network": body}), 409, "VlanIdInUse")
+    network(admin, **body, **{"provider:physical_network": "other"})
+
+
+# --- subnets ---
+
+
+def test_subnet_life(api: Api) -> None:
+    net = network(api)["id"]
+    one = subnet(api, net, name="s", dns_nameservers=["8.8.8.8"])
+    assert one["gateway_ip"] == "10.5.0.1"
+    assert one["allocation_pools"] == [{"start": "10.5.0.2", "end": "10.5.0.254"}]
+    assert one["dns_nameservers"] == ["8.8.8.8"]
+    path = f"{V}/subnets/{one['id']}"
+    changed = api.put(path, {"subnet": {"name": "t", "enable_dhcp": False, "dns_nameservers": []}}).json["subnet"]
+    assert (changed["name"], changed["enable_dhcp"], changed["dns_nameservers"]) == ("t", False, [])
+    assert api.get(f"{V}/networks/{net}").json["network"]["subnets"] == [one["id"]]
+    assert api.delete(path).status_code == 204
+    refused(api.get(path), 404, "SubnetNotFound")
+
+
+def test_subnet_pools_and_gateways(api: Api) -> None:
+    net = network(api)["id"]
+    assert subnet(api, net, "10.1.0.0/29", gateway_ip=None)["allocation_pools"] == [
+        {"start": "10.1.0.1", "end": "10.1.0.6"}
+    ]
+    assert subnet(api, net, "10.2.0.0/29", gateway_ip="10.2.0.3")["allocation_pools"] == [
+        {"start": "10.2.0.1", "end": "10.2.0.2"},
+        {"start": "10.2.0.4", "end": "10.2.0.6"},
+    ]
+    six = subnet(api, net, "fd00:1::/64", ipv6_ra_mode="slaac", ipv6_address_mode="slaac")
+    assert (six["gateway_ip"], six["ipv6_ra_mode"]) == ("fd00:1::1", "slaac")
+
+
+def test_addresses_come_from_the_pools_alone(api: Api) -> None:
+    net = network(api)["id"]
+    pools = [{"start": "10.5.0.10", "end": "10.5.0.11"}, {"start": "10.5.0.20", "end": "10.5.0.20"}]
+    subnet(api, net, allocation_pools=pools)
+    port(api, net, fixed_ips=[{"ip_address": "10.5.0.15"}])
+    given = [port(api, net) for _ in range(3)]
+    assert [one["fixed_ips"][0]["ip_address"] for one in given] == ["10.5.0.10", "10.5.0.11", "10.5.0.20"]
+    refused(api.post(f"{V}/ports", {"port": {"network_id": net}}), 409, "IpAddressGenerationFailure")
+    api.delete(f"{V}/ports/{given[1]['id']}")
+    assert port(api, net)["fixed_ips"][0]["ip_address"] == "10.5.0.11"
+
+
+def test_pools_moved(api: Api) -> None:
+    net = network(api)["id"]
+    one = subnet(api, net, allocation_pools=[{"start": "10.5.0.10", "end": "10.5.0.10"}])
+    port(api, net)
+    path = f"{V}/subnets/{one['id']}"
+    body = {"allocation_pools": [{"start": "10.5.0.5", "end": "10.5.0.10"}]}
+    assert api.put(path, {"subnet": body}).json["subnet"]["allocation_pools"] == body["allocation_pools"]
+    assert port(api, net)["fixed_ips"][0]["ip_address"] == "10.5.0.5"
+
+
+def test_the_gateway_moves(api: Api) -> None:
+    net = network(api)["id"]
+    one = subnet(api, net, allocation_pools=[{"start": "10.5.0.10", "end": "10.5.0.20"}])
+    path = f"{V}/subnets/{one['id']}"
+    assert api.put(path, {"subnet": {"gateway_ip": "10.5.0.9"}}).json["subnet"]["gateway_ip"] == "10.5.0.9"
+    port(api, net, fixed_ips=[{"ip_address": "10.5.0.1"}])
+    answer = api.post(f"{V}/ports", {"port": {"network_id": net, "fixed_ips": [{"ip_address": "10.5.0.9"}]}})
+    refused(answer, 409, "IpAddressAlreadyAllocated")
+    refused(api.put(path, {"subnet": {"gateway_ip": "10.5.0.1"}}), 409, "IpAddressInUse")
+    refused(api.put(path, {"subnet": {"gateway_ip": "10.5.0.15"}}), 409, "GatewayConflictWithAllocationPools")
+    assert api.put(path, {"subnet": {"gateway_ip": None}}).json["subnet"]["gateway_ip"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        ({"cidr": "10.0.0.0/33"}, 400, "HTTPBadRequest"),
+        ({"cidr": "10.0.0.1/24"}, 400, "HTTPBadRequest"),
+        ({"cidr": "10.0.0.0"}, 400, "HTTPBadRequest"),
+        ({"cidr": "x"}, 400, "HTTPBadRequest"),
+        ({"cidr": 5}, 400, "HTTPBadRequest"),
+        ({"cidr": "fe80::%eth0/64", "ip_version": 6}, 400, "HTTPBadRequest"),
+        ({"cidr": "10.0.0.0/255.255.255.0"}, 400, "HTTPBadRequest"),
+        ({"cidr": "0.0.0.0/0"}, 400, "InvalidInput"),
+        ({"cidr": "10.0.0.0/31"}, 400, "InvalidInput"),
+        ({"cidr": "224.0.0.0/24"}, 400, "InvalidInput"),
+        ({"cidr": "10.0.0.0/24", "ip_version": 6}, 400, "InvalidInput"),
+        ({"ip_version": 5}, 400, "HTTPBadRequest"),
+        ({"ip_version": "x"}, 400, "HTTPBadRequest"),
+        ({"cidr": None}, 400, "BadRequest"),
+        ({"prefixlen": 24}, 400, "HTTPBadRequest"),
+        ({"use_default_subnetpool": True}, 400, "HTTPBadRequest"),
+        ({"subnetpool_id": str(uuid.uuid4())}, 400, "HTTPBadRequest"),
+        ({"gateway_ip": "10.6.0.1"}, 400, "InvalidInput"),
+        ({"gateway_ip": "10.5.0.255"}, 400, "InvalidInput"),
+        ({"gateway_ip": "x"}, 400, "HTTPBadRequest"),
+        ({"dns_nameservers": ["1.1.1.1"] * 2}, 400, "HTTPBadRequest"),
+        ({"dns_nameservers": [f"1.1.1.{n}" for n in range(6)]}, 400, "DNSNameServersExhausted"),
+        ({"host_routes": [{"destination": "10.0.0.0/8"}]}, 400, "HTTPBadRequest"),
+        ({"allocation_pools": [{"start": "10.5.0.9", "end": "10.5.0.8"}]}, 400, "InvalidAllocationPool"),
+        ({"allocation_pools": [{"start": "10.5.0.9", "end": "10.5.1.8"}]}, 400, "OutOfBoundsAllocationPool"),
+        ({"allocation_pools": [{"start": "10.5.0.9"}]}, 400, "HTTPBadRequest"),
+        ({"allocation_pools": [{"start": "fd00::1", "end": "10.5.0.9"}]}, 400, "InvalidAllocationPool"),
+        (
+            {
+                "allocation_pools": [
+                    {"start": "10.5.0.9", "end": "10.5.0.20"},
+                    {"start": "10.5.0.20", "end": "10.5.0.30"},
+                ]
+            },
+            409,
+            "OverlappingAllocationPools",
+        ),
+        ({"allocation_pools": [{"start": "10.5.0.1", "end": "10.5.0.20"}]}, 409, "GatewayConflictWithAllocationPools"),
+        ({"ipv6_ra_mode": "slaac"}, 400, "InvalidInput"),
+        ({"network_id": str(uuid.uuid4())}, 404, "NetworkNotFound"),
+        ({"network_id": "x"}, 400, "HTTPBadRequest"),
+    ],
+)
+def test_subnet_refused(api: Api, body: dict[str, Any], status: int, kind: str) -> None:
+    net = network(api)["id"]
+    given = {"network_id": net, "cidr": "10.5.0.0/24", "ip_version": 4, **body}
+    refused(api.post(f"{V}/subnets", {"subnet": given}), status, kind)
+    assert api.get(f"{V}/subnets").json["subnets"] == []
+
+
+def test_overlapping_subnets(api: Api) -> None:
+    net = network(api)["id"]
+    subnet(api, net, "10.5.0.0/24")
+    body = {"network_id": net, "cidr": "10.5.0.128/25", "ip_version": 4}
+    assert "overlaps with another subnet" in refused(api.post(f"{V}/subnets", {"subnet": body}), 400, "InvalidInput")
+    subnet(api, network(api)["id"], "10.5.0.0/24")
+
+
+def test_subnet_in_use(api: Api) -> None:
+    net = network(api)["id"]
+    one = subnet(api, net)
+    port(api, net)
+    refused(api.delete(f"{V}/subnets/{one['id']}"), 409, "SubnetInUse")
+
+
+def test_a_subnet_on_somebody_elses_network(api: Api, admin: Api) -> None:
+    shared = network(admin, shared=True)["id"]
+    body = {"network_id": shared, "cidr": "10.5.0.0/24", "ip_version": 4}
+    refused(api.post(f"{V}/subnets", {"subnet": body}), 403, "PolicyNotAuthorized")
+
+
+# --- ports ---
+
+
+def test_port_life(api: Api) -> None:
+    net = network(api)["id"]
+    sub = subnet(api, net)["id"]
+    one = port(api, net, name="p", mac_address="FA:16:3E:00:00:01", security_groups=[], device_id="x", device_owner="y")
+    assert one["fixed_ips"] == [{"subnet_id": sub, "ip_address": "10.5.0.2"}]
+    assert (one["mac_address"], one["status"], one["device_id"]) == ("fa:16:3e:00:00:01", "DOWN", "x")
+    path = f"{V}/ports/{one['id']}"
+    body = {
+        "name": "q",
+        "fixed_ips": [{"subnet_id": sub}, {"ip_address": "10.5.0.9"}],
+        "allowed_address_pairs": [{"ip_address": "10.9.0.0/16"}],
+    }
+    changed = api.put(path, {"port": body}).json["port"]
+    assert [item["ip_address"] for item in changed["fixed_ips"]] == ["10.5.0.2", "10.5.0.9"]
+    assert changed["allowed_address_pairs"] == [{"ip_address": "10.9.0.0/16"}]
+    changed = api.put(path, {"port": {"fixed_ips": []}}).json["port"]
+    assert changed["fixed_ips"] == []
+    assert api.delete(path).status_code == 204
+    refused(api.get(path), 404, "PortNotFound")
+    assert port(api, net)["fixed_ips"][0]["ip_address"] == "10.5.0.2"
+
+
+def test_port_of_two_families(api: Api) -> None:
+    net = network(api)["id"]
+    subnet(api, net)
+    subnet(api, net, "10.6.0.0/24")
+    subnet(api, net, "fd00::/64")
+    assert [item["ip_address"] for item in port(api, net)["fixed_ips"]] == ["10.5.0.2", "fd00::2"]
+    assert port(api, net, fixed_ips=[])["fixed_ips"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        ({"fixed_ips": [{"ip_address": "10.5.0.1"}]}, 409, "IpAddressAlreadyAllocated"),
+        ({"fixed_ips": [{"ip_address": "10.6.0.1"}]}, 400, "InvalidIpForNetwork"),
+        ({"fixed_ips": [{"ip_address": "10.5.0.255"}]}, 400, "InvalidIpForNetwork"),
+        ({"fixed_ips": [{"subnet_id": str(uuid.uuid4())}]}, 400, "InvalidInput"),
+        ({"fixed_ips": [{}]}, 400, "InvalidInput"),
+        ({"fixed_ips": [{"ip_address": f"10.5.0.{n}"} for n in range(2, 9)]}, 400, "InvalidInput"),
+        ({"fixed_ips": [{"ip_address": "x"}]}, 400, "HTTPBadRequest"),
+        ({"fixed_ips": "x"}, 400, "HTTPBadRequest"),
+        ({"mac_address": "x"}, 400, "HTTPBadRequest"),
+        ({"mac_address": "01:00:00:00:00:01"}, 400, "HTTPBadRequest"),
+        ({"network_id": str(uuid.uuid4())}, 404, "NetworkNotFound"),
+        ({"binding:host_id": "h"}, 403, "PolicyNotAuthorized"),
+        ({"device_owner": "network:dhcp"}, 403, "PolicyNotAuthorized"),
+        ({"security_groups": ["x"]}, 400, "HTTPBadRequest"),
+        ({"allowed_address_pairs": [{"ip_address": "x"}]}, 400, "HTTPBadRequest"),
+        ({"binding:vnic_type": "direct"}, 400, "HTTPBadRequest"),
+        ({"binding:profile": "x"}, 400, "HTTPBadRequest"),
+        ({"status": "ACTIVE"}, 400, "HTTPBadRequest"),
+    ],
+)
+def test_port_refused(api: Api, body: dict[str, Any], status: int, kind: str) -> None:
+    net = network(api)["id"]
+    subnet(api, net)
+    refused(api.post(f"{V}/ports", {"port": {"network_id": net, **body}}), status, kind)
+    assert api.get(f"{V}/ports").json["ports"] == []
+
+
+def test_mac_twice(api: Api) -> None:
+    net = network(api)["id"]
+    port(api, net, mac_address="fa:16:3e:00:00:01")
+    body = {"network_id": net, "mac_address": "fa:16:3e:00:00:01"}
+    refused(api.post(f"{V}/ports", {"port": body}), 409, "MacAddressInUse")
+
+
+def test_ports_of_servers_stay_theirs(api: Api, make_server: MakeServer) -> None:
+    net = network(api)["id"]
+    subnet(api, net)
+    make_server(network=net)
+    (one,) = api.get(f"{V}/ports").json["ports"]
+    path = f"{V}/ports/{one['id']}"
+    refused(api.put(path, {"port": {"device_id": "another"}}), 409, "PortInUse")
+    assert api.put(path, {"port": {"name": "n", "device_id": one["device_id"]}}).json["port"]["name"] == "n"
+
+
+def test_ports_on_networks_of_others(api: Api, admin: Api) -> None:
+    shared, external = network(admin, shared=True)["id"], network(admin, **{"router:external": True})["id"]
+    sub = subnet(admin, shared)["id"]
+    port(api, shared)
+    refused(api.post(f"{V}/ports", {"port": {"network_id": external}}), 403, "PolicyNotAuthorized")
+    other = api.become("member")
+    refused(other.get(f"{V}/ports/{api.get(f'{V}/ports').json['ports'][0]['id']}"), 404, "PortNotFound")
+    assert other.get(f"{V}/subnets/{sub}").status_code == 200
+
+
+# --- routers ---
+
+
+def router(api: Api, **body: Any) -> dict[str, Any]:
+    return made(api.post(f"{V}/routers", {"router": {"name": "r", **body}}), "router")
+
+
+def test_router_life(api: Api, admin: Api) -> None:
+    public = network(admin, **{"router:external": True})["id"]
+    subnet(admin, public, "192.0.2.0/24")
+    net = network(api)["id"]
+    sub = subnet(api, net)["id"]
+    one = router(api, external_gateway_info={"network_id": public})
+    assert one["external_gateway_info"]["external_fixed_ips"][0]["ip_address"] == "192.0.2.2"
+    assert one["external_gateway_info"]["enable_snat"] is True
+    path = f"{V}/routers/{one['id']}"
+    added = api.put(f"{path}/add_router_interface", {"subnet_id": sub})
+    assert added.status_code == 200
+    assert added.json["subnet_ids"] == [sub]
+    inside = api.get(f"{V}/ports/{added.json['port_id']}").json["port"]
+    assert inside["fixed_ips"] == [{"subnet_id": sub, "ip_address": "10.5.0.1"}]
+    assert (inside["device_id"], inside["device_owner"]) == (one["id"], "network:router_interface")
+    assert len(api.get(f"{V}/ports?device_id={one['id']}").json["ports"]) == 1
+    refused(api.delete(f"{V}/ports/{inside['id']}"), 409, "ServicePortInUse")
+    refused(api.put(f"{path}/add_router_interface", {"subnet_id": sub}), 400, "BadRequest")
+    refused(
+        api.put(f"{V}/subnets/{sub}", {"subnet": {"gateway_ip": "10.5.0.254"}}),
+        409,
+        "GatewayConflictWithAllocationPools",
+    )
+    refused(api.delete(path), 409, "RouterInUse")
+    refused(api.delete(f"{V}/networks/{net}"), 409, "NetworkInUse")
+    assert admin.put(f"{V}/networks/{public}", {"network": {"router:external": False}}).status_code == 409
+    removed = api.put(f"{path}/remove_router_interface", {"subnet_id": sub})
+    assert removed.json == added.json
+    answer = api.post(f"{V}/ports", {"port": {"network_id": net, "fixed_ips": [{"ip_address": "10.5.0.1"}]}})
+    refused(answer, 409, "IpAddressAlreadyAllocated")
+    assert port(api, net)["fixed_ips"][0]["ip_address"] == "10.5.0.2"
+    cleared = api.put(path, {"router": {"external_gateway_info": {}}}).json["router"]
+    assert cleared["external_gateway_info"] is None
+    assert api.delete(path).status_code == 204
+    refused(api.get(path), 404, "RouterNotFound")
+
+
+def test_router_by_port(api: Api) -> None:
+    net = network(api)["id"]
+    subnet(api, net)
+    held = port(api, net)
+    path = f"{V}/routers/{router(api)['id']}"
+    assert api.put(f"{path}/add_router_interface", {"port_id": held["id"]}).status_code == 200
+    refused(api.put(f"{path}/add_router_interface", {"port_id": held["id"]}), 409, "PortInUse")
+    nearby = {"routes": [{"destination": "10.9.0.0/16", "nexthop": "10.5.0.77"}]}
+    assert api.put(path, {"router": nearby}).json["router"]["routes"] == nearby["routes"]
+    far = {"routes": [{"destination": "10.9.0.0/16", "nexthop": "10.8.0.77"}]}
+    refused(api.put(path, {"router": far}), 400, "InvalidRoutes")
+    assert api.put(f"{path}/remove_router_interface", {"port_id": held["id"]}).status_code == 200
+
+
+@pytest.mark.parametrize("body", [None, [], {}, {"subnet_id": "x"}, {"subnet_id": 5}, {"port_id": {}}])
+def test_bad_interfaces(api: Api, body: object) -> None:
+    path = f"{V}/routers/{router(api)['id']}"
+    for verb in ("add", "remove"):
+        answer = api.put(f"{path}/{verb}_router_interface", body)
+        assert answer.status_code == 400, answer.text
+
+
+def test_interfaces_refused(api: Api, admin: Api) -> None:
+    path = f"{V}/routers/{router(api)['id']}"
+    net = network(api)["id"]
+    missing = {"subnet_id": str(uuid.uuid4())}
+    refused(api.put(f"{path}/add_router_interface", missing), 404, "SubnetNotFound")
+    refused(api.put(f"{path}/remove_router_interface", missing), 404, "RouterInterfaceNotFoundForSubnet")
+    refused(
+        api.put(f"{path}/remove_router_interface", {"port_id": missing["subnet_id"]}), 404, "RouterInterfaceNotFound"
+    )
+    closed = subnet(api, net, gateway_ip=None)["id"]
+    refused(api.put(f"{path}/add_router_interface", {"subnet_id": closed}), 400, "BadRequest")
+    one, two = subnet(api, net, "10.7.0.0/24")["id"], subnet(api, network(api)["id"], "10.7.0.0/25")["id"]
+    assert api.put(f"{path}/add_router_interface", {"subnet_id": one}).status_code == 200
+    assert "overlaps" in refused(api.put(f"{path}/add_router_interface", {"subnet_id": two}), 400, "BadRequest")
+    shared = subnet(admin, network(admin, shared=True)["id"], "10.8.0.0/24")["id"]
+    refused(api.put(f"{path}/add_router_interface", {"subnet_id": shared}), 403, "PolicyNotAuthorized")
+    refused(api.post(f"{V}/routers", {"router": {"external_gateway_info": {"network_id": net}}}), 400, "BadRequest")
+    assert len(api.get(f"{V}/routers").json["routers"]) == 1
+
+
+# --- quotas, tags, small lists ---
+
+
+def test_quotas(api: Api, admin: Api) -> None:
+    path = f"{V}/quotas/{api.project_id}"
+    default = api.get(path).json["quota"]
+    assert default["port"] == 500
+    refused(api.put(path, {"quota": {"network": 1}}), 403, "PolicyNotAuthorized")
+    refused(api.get(f"{V}/quotas/{admin.project_id}"), 403, "PolicyNotAuthorized")
+    changed = admin.put(path, {"quota": {"network": 1, "port": -1}}).json["quota"]
+    assert (changed["network"], changed["port"]) == (1, -1)
+    network(api)
+    refused(api.post(f"{V}/networks", {"network": {}}), 409, "OverQuota")
+    for tail in ("details", "details.json"):
+        assert api.get(f"{path}/{tail}").json["quota"]["network"] == {"limit": 1, "used": 1, "reserved": 0}
+    assert admin.get(f"{V}/quotas").json["quotas"][0]["project_id"] == api.project_id
+    refused(admin.put(path, {"quota": {"network": -2}}), 400, "HTTPBadRequest")
+    refused(admin.put(path, {"quota": {"nonsense": 2}}), 400, "HTTPBadRequest")
+    assert admin.delete(path).status_code == 204
+    assert api.get(path).json["quota"] == default == api.get(f"{path}/default").json["quota"]
+    assert api.get(f"{V}/quotas/tenant").json["tenant"]["tenant_id"] == api.project_id
+
+
+def test_tags(api: Api) -> None:
+    path = f"{V}/networks/{network(api)['id']}"
+    assert api.put(f"{path}/tags", {"tags": ["a", "b", "a"]}).json == {"tags": ["a", "b"]}
+    assert api.put(f"{path}/tags/c").status_code == 201
+    assert api.get(f"{path}/tags").json == {"tags": ["a", "b", "c"]}
+    assert api.get(f"{path}/tags/c").status_code == 204
+    for query, count in (("tags=a,b", 1), ("tags=a,z", 0), ("tags-any=a,z", 1), ("not-tags=a", 0), ("tags=A", 0)):
+        assert len(api.get(f"{V}/networks?{query}").json["networks"]) == count, query
+    assert api.delete(f"{path}/tags/c").status_code == 204
+    refused(api.delete(f"{path}/tags/c"), 404, "TagNotFound")
+    refused(api.get(f"{path}/tags/c"), 404, "TagNotFound")
+    for body in ({"tags": "a"}, {"tags": [5]}, {}, None, {"tags": [str(n) for n in range(51)]}):
+        refused(api.put(f"{path}/tags", body), 400, "HTTPBadRequest")
+    assert api.delete(f"{path}/tags").status_code == 204
+    assert api.get(path).json["network"]["tags"] == []
+
+
+def test_small_lists(api: Api, admin: Api) -> None:
+    assert {item["resource"] for item in api.get(f"{V}/availability_zones").json["availability_zones"]} == {
+        "network",
+        "router",
+    }
+    assert admin.get(f"{V}/agents").json == {"agents": []}
+    assert api.get(f"{V}/agents").status_code == 403
+    assert api.get(f"{V}/service-providers").json == {"service_providers": []}
+    net = network(api)["id"]
+    subnet(api, net, "10.5.0.0/29")
+    port(api, net)
+    assert api.get(f"{V}/network-ip-availabilities").status_code == 403
+    one = admin.get(f"{V}/network-ip-availabilities/{net}").json["network_ip_availability"]
+    assert (one["total_ips"], one["used_ips"]) == (5, 1)
+    listed = admin.get(f"{V}/network-ip-availabilities?ip_version=6").json["network_ip_availabilities"]
+    assert listed == []
