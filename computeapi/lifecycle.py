@@ -66,6 +66,7 @@ _HARD_REBOOT_TASKS = (
     states.SUSPENDING,
     states.RESUMING,
 )
+_COPIED = (ACTIVE, STOPPED, PAUSED, SUSPENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,12 @@ ACTIONS: dict[str, Action] = {
     "unpause": Action("unpause", "unpause", "unpause", (PAUSED,), IDLE, states.UNPAUSING, ACTIVE),
     "suspend": Action("suspend", "suspend", "suspend", (ACTIVE,), IDLE, states.SUSPENDING, SUSPENDED),
     "resume": Action("resume", "resume", "resume", (SUSPENDED,), IDLE, states.RESUMING, ACTIVE),
+    "snapshot": Action(
+        "createImage", "createImage", "snapshot", _COPIED, IDLE, states.IMAGE_SNAPSHOT_PENDING, AS_WAS, AS_WAS, True
+    ),
+    "backup": Action(
+        "createBackup", "createBackup", "backup", _COPIED, IDLE, states.IMAGE_BACKUP, AS_WAS, AS_WAS, True
+    ),
 }
 
 

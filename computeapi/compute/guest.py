@@ -36,6 +36,11 @@ def base_name(image_id: str) -> str:
     return f"base_{image_id}"
 
 
+def root_disk_name(server_uuid: str) -> str:
+    """The volume of a server's root disk."""
+    return f"{server_uuid}_disk"
+
+
 def config_drive_name(server_uuid: str) -> str:
     """The volume of a server's config drive."""
     return f"{server_uuid}_config"
@@ -63,7 +68,7 @@ def local_disks(work: Work) -> list[LocalDisk]:
     disks: list[LocalDisk] = []
     if server.image_id:
         base = base_name(server.image_id)
-        disks.append(LocalDisk(f"{server.uuid}_disk", int(flavor["disk"]), base, "vda", boot_index=1))
+        disks.append(LocalDisk(root_disk_name(server.uuid), int(flavor["disk"]), base, "vda", boot_index=1))
     ephemeral = [row for row in wanted if row.source_type == "blank" and row.guest_format != "swap"]
     for number, row in enumerate(ephemeral):
         size = row.size_gb or int(flavor.get("ephemeral") or 0)

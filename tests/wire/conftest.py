@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -13,11 +13,17 @@ import pytest
 from sqlalchemy import insert
 
 from computeapi import clock
+from computeapi.backends.image import load as load_images
 from computeapi.db.engine import Database
 from computeapi.db.models import Flavor, Host, Image, ImageProperty
 from computeapi.db.queries import addresses, servers
 from computeapi.db.queries.common import insert_key
 from computeapi.db.queries.servers import ServerRow
+from computeapi.settings import Settings
+from computeapi.virt.images import empty_qcow2
+from computeapi.virt.simulator import SimulatedHypervisor
+from tests.cloud import Compute
+from tests.cloud import add_image as make_image
 from tests.conftest import Api
 
 FLAVOR = {
@@ -182,3 +188,36 @@ def add_host(db: Database, name: str, **columns: Any) -> str:
 def body(image: str, flavor: str) -> dict[str, Any]:
     """The least that a server needs."""
     return {"name": "web", "imageRef": image, "flavorRef": flavor}
+
+
+@pytest.fixture
+def compute(settings: Settings, db: Database) -> Iterator[Compute]:
+    """The compute service of a simulated host of the same cloud; nothing happens until `work()`."""
+    driver = SimulatedHypervisor("host1")
+    yield Compute(settings, db, driver, load_images(settings, db))
+    driver.close()
+
+
+@pytest.fixture
+def base_image(compute: Compute) -> str:
+    """The id of a public image whose disk is 1 GiB."""
+    return make_image(compute.images, empty_qcow2(1 << 30), properties={"hw_disk_bus": "virtio"}, min_ram=64)
+
+
+Boot = Callable[..., str]
+
+
+@pytest.fixture
+def boot(api: Api, compute: Compute, base_image: str, network: str, flavor: str) -> Boot:
+    """`boot(**server)`: a server made by POST /servers and running; its id."""
+
+    def make(asker: Api = api, **more: Any) -> str:
+        body = {"name": "server", "imageRef": base_image, "flavorRef": flavor, **more}
+        answer = asker.post("/servers", {"server": body})
+        assert answer.status_code == 202, answer.text
+        compute.work()
+        server_id = str(answer.json["server"]["id"])
+        assert compute.server(server_id).vm_state == "active", compute.server(server_id).fault_json
+        return server_id
+
+    return make

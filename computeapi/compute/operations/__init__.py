@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from computeapi.compute.operation import Operation, Work
-from computeapi.compute.operations import build, power, questions
+from computeapi.compute.operations import build, power, questions, snapshot
 
 OPERATIONS: dict[str, Operation] = {
     "build": build.BUILD,
@@ -22,6 +22,8 @@ OPERATIONS: dict[str, Operation] = {
     "unpause": power.UNPAUSE,
     "suspend": power.SUSPEND,
     "resume": power.RESUME,
+    "snapshot": snapshot.SNAPSHOT,
+    "backup": snapshot.BACKUP,
 }
 
 QUESTIONS: dict[str, Callable[[Work], Any]] = {

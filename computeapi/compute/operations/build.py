@@ -8,6 +8,7 @@ from sqlalchemy import Connection, update
 from computeapi import clock, errors, lifecycle, scheduler, states
 from computeapi.compute import guest
 from computeapi.compute.operation import Operation, Step, Work
+from computeapi.compute.operations import snapshot
 from computeapi.db.models import Server
 from computeapi.db.queries import addresses
 from computeapi.states import PowerState
@@ -126,6 +127,7 @@ DELETE = Operation(
         Step("undefine", undefine),
         Step("network", unplug),
         Step("disks", remove_disks),
+        Step("images", snapshot.remove_unfinished_images),
     ),
     finished=lambda conn, work: lifecycle.finish_delete(conn, work.server.id),
     runs_on_deleted=True,

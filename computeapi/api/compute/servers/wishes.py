@@ -15,7 +15,7 @@ from typing import Any
 
 from computeapi import errors
 from computeapi.api import parameters as p
-from computeapi.api.compute.servers.actions import generate_password
+from computeapi.api.compute.servers.passwords import generate_password
 from computeapi.db.queries.addresses import Requested
 
 MAX_AT_ONCE = 1000  # servers a request, where the quota has no limit
