@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from keystoneauth1 import loading
 from oslo_config import cfg
 
 from computeapi import clock, errors
@@ -22,6 +23,7 @@ from computeapi.context import Context
 from computeapi.settings import Settings
 
 _MOST_CACHED = 10_000
+_CACHE = "computeapi.cache"
 
 
 class KeystoneAuthenticator:
@@ -30,15 +32,16 @@ class KeystoneAuthenticator:
     def __init__(self, settings: Settings) -> None:
         """Raises RuntimeError where the optional extra `keystone` is not installed."""
         try:
-            from keystonemiddleware.auth_token import AuthProtocol
+            from keystonemiddleware import auth_token
         except ImportError:
             raise RuntimeError(
                 "[identity] identity_url is set, but keystonemiddleware is missing: pip install computeapi[keystone]"
             ) from None
-        self._filter = AuthProtocol(_accepted, _configuration(settings))
+        options = _configuration(settings, auth_token.list_opts())
+        self._filter = auth_token.AuthProtocol(_accepted, {"oslo_config_config": options})
         self._seconds = settings.token_cache_time
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], tuple[float, Context]] = {}
+        self._known: dict[tuple[str, str], tuple[float, Context]] = {}  # the time until which it is taken as valid
 
     def authenticate(self, header: Header, request_id: str) -> Context:
         """The caller behind X-Auth-Token. Raises Unauthorized; Unavailable where Keystone can't be asked."""
@@ -46,14 +49,17 @@ class KeystoneAuthenticator:
         if not key[0]:
             raise errors.Unauthorized
         known = self._known.get(key)
-        if known is not None and known[0] > time.monotonic() and (key[1] or known[1].expires_at > clock.now()):
+        if known is not None and known[0] > time.time():
             return replace(known[1], request_id=request_id)
         context = self._ask(*key, request_id)
+        until = time.time() + self._seconds
+        if not key[1]:  # with a valid service token an expired one is good, for a while
+            until = min(until, clock.parse(context.expires_at).timestamp())
         with self._lock:
             self._known.pop(key, None)
             while len(self._known) >= _MOST_CACHED:
                 del self._known[next(iter(self._known))]
-            self._known[key] = (time.monotonic() + self._seconds, context)
+            self._known[key] = (until, context)
         return context
 
     def _ask(self, token: str, service_token: str, request_id: str) -> Context:
@@ -90,6 +96,7 @@ def _request(token: str, service_token: str) -> dict[str, Any]:
         "SERVER_PORT": "0",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "HTTP_X_AUTH_TOKEN": token,
+        _CACHE: _NoCache(),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(),
@@ -118,12 +125,25 @@ def _context(environ: dict[str, Any], request_id: str) -> Context:
     )
 
 
-def _configuration(settings: Settings) -> dict[str, Any]:
-    """keystonemiddleware's options. What an operator does not set here has the middleware's default."""
+class _NoCache:
+    """Stands where the middleware looks for a cache of its own; ours is in front of it."""
+
+    def get(self, _key: str) -> None:
+        """Nothing."""
+
+    def set(self, _key: str, _value: Any, **_more: Any) -> None:
+        """Forgotten."""
+
+
+def _configuration(settings: Settings, known: list[tuple[str, list[Any]]]) -> cfg.ConfigOpts:
+    """keystonemiddleware's options (`known`). What an operator does not set here has the middleware's default."""
     options = cfg.ConfigOpts()
     options([], project="computeapi", default_config_files=[])
-    return {
-        "oslo_config_config": options,
+    for group, listed in known:
+        options.register_opts(listed, group=group)
+    group = known[0][0]
+    options.register_opts(loading.get_auth_plugin_conf_options("password"), group=group)
+    values = {
         "auth_type": "password",
         "auth_url": settings.identity_url,
         "www_authenticate_uri": settings.identity_url,
@@ -133,7 +153,10 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "project_name": settings.identity_project_name,
         "project_domain_name": settings.identity_domain_name,
         "interface": settings.identity_interface,
-        "include_service_catalog": "false",
-        "token_cache_time": "-1",
+        "include_service_catalog": False,
+        "cache": _CACHE,
         **({"cafile": settings.identity_cafile} if settings.identity_cafile else {}),
     }
+    for name, value in values.items():
+        options.set_override(name, value, group=group)
+    return options
