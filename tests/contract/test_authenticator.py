@@ -87,6 +87,7 @@ def test_a_project_scoped_token(cloud: Cloud, make: Make) -> None:
     assert len(context.expires_at) == len(clock.now())
     shown = cloud.get("/auth/tokens", headers={"X-Subject-Token": token}).json["token"]
     assert context.audit_id == shown["audit_ids"][0]
+    assert context.token == token and token not in repr(context)
 
 
 def test_other_scopes(cloud: Cloud, make: Make) -> None:

@@ -65,6 +65,7 @@ class EmbeddedAuthenticator:
             claims.system,
             claims.expires_at,
             claims.audit_id,
+            token,
         )
 
     def claims(self, token: str, *, fresh: bool = False) -> Claims:

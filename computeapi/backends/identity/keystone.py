@@ -122,6 +122,7 @@ def _context(environ: dict[str, Any], request_id: str) -> Context:
         system=environ.get("HTTP_OPENSTACK_SYSTEM_SCOPE") == "all",
         expires_at=clock.parse_filter(token["expires_at"]),
         audit_id=next(iter(token.get("audit_ids") or ()), ""),
+        token=environ["HTTP_X_AUTH_TOKEN"],
     )
 
 
