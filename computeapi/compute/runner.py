@@ -253,7 +253,7 @@ def _show_failure(work: Work) -> None:
 
 def _failure(work: Work, message: str) -> dict[str, Any]:
     vm_state = work.entry.lands["failed"]
-    values: dict[str, Any] = {"vm_state": vm_state, **work.landing}
+    values: dict[str, Any] = {"vm_state": vm_state}
     if vm_state == states.ERROR:
         values["fault_json"] = lifecycle.make_fault(
             500, message, f"{work.entry.operation} on {work.tools.host}: {message}"

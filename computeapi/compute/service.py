@@ -224,7 +224,15 @@ class ComputeService:
                     self._left.append((entry, left))
             self._waker.wake()  # there is room again, and the lane's next may go on
 
-        pool.submit(runner.run, self.tools, entry).add_done_callback(ended)
+        pool.submit(self._run, entry).add_done_callback(ended)
+
+    def _run(self, entry: Entry) -> runner.Left | None:
+        assert self.tools is not None
+        left = runner.run(self.tools, entry)
+        if left is None and entry.server_uuid and not entry.hidden:
+            # What the guest did meanwhile of its own accord was left to this work; and a failure says nothing of it.
+            self._look_at(entry.server_uuid)
+        return left
 
     def _give_back(self) -> None:
         """Put the rows back that could not go on. Where the database refuses, they stay ours and are next time's."""
@@ -275,8 +283,11 @@ class ComputeService:
                 self._try(sweep.__name__, partial(sweep, self.tools))
 
     def _on_event(self, event: Event) -> None:
+        self._look_at(event.uuid)
+
+    def _look_at(self, server_uuid: str) -> None:
         assert self.tools is not None
-        self._try(f"event of {event.uuid}", partial(reconcile.one, self.tools, event.uuid))  # else the next sweep
+        self._try(f"looking at guest {server_uuid}", partial(reconcile.one, self.tools, server_uuid))
 
 
 def take_over(

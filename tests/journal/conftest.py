@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The journal's tests are given a World."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from computeapi.compute import runner
+from computeapi.db.engine import Database
+from computeapi.settings import Settings
+from tests.journal.world import World
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits before it tries again need not wait here."""
+    monkeypatch.setattr(runner, "_UNDO_PAUSE", 0.0)
+
+
+@pytest.fixture
+def world(settings: Settings, db: Database) -> Iterator[World]:
+    """A cloud of one host."""
+    world = World(settings, db)
+    yield world
+    world.close()

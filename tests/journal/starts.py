@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the API does beyond `lifecycle.begin` for some actions, and an image service that remembers."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from computeapi import clock, errors, lifecycle
+from computeapi.backends.image.base import ImageInfo
+from computeapi.context import Context
+from computeapi.db.queries.servers import ServerRow
+
+if TYPE_CHECKING:
+    from tests.journal.world import World
+
+IMAGE_BYTES = b"image" * 100
+
+
+class Images:
+    """The image service: one image that always is, of whatever id, and those that were made."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, dict[str, Any]] = {}
+
+    def snapshot(self) -> dict[str, dict[str, Any]]:
+        """All that was made, to come back to."""
+        return copy.deepcopy(self.made)
+
+    def restore(self, made: dict[str, dict[str, Any]]) -> None:
+        """Come back to that."""
+        self.made = copy.deepcopy(made)
+
+    def show(self, _context: Context, image_id: str) -> ImageInfo:
+        """An image. Raises NotFound for one that was deleted."""
+        made = self.made.get(image_id, {"status": "active", "bytes": IMAGE_BYTES, "format": "raw", "properties": {}})
+        if made["status"] == "deleted":
+            raise errors.NotFound(f"No image found with ID {image_id}")
+        size, moment = len(made["bytes"]), clock.now()
+        kind, status, properties = made["format"], made["status"], made["properties"]
+        return ImageInfo(
+            image_id,
+            "tiny",
+            status,
+            None,
+            "public",
+            kind,
+            "bare",
+            size,
+            None,
+            0,
+            0,
+            moment,
+            moment,
+            properties=properties,
+        )
+
+    def chunks(self, context: Context, image_id: str) -> Iterator[bytes]:
+        """Its bytes."""
+        self.show(context, image_id)
+        data = self.made[image_id]["bytes"] if image_id in self.made else IMAGE_BYTES
+        yield data[:100]
+        yield data[100:]
+
+    def create(self, **properties: str) -> str:
+        """A queued image."""
+        image_id = str(uuid.uuid4())
+        self.made[image_id] = {"status": "queued", "bytes": b"", "format": "qcow2", "properties": properties}
+        return image_id
+
+    def upload(self, _context: Context, image_id: str, chunks: Iterable[bytes]) -> None:
+        """Its bytes; cut short it stays "saving", as when the process is killed."""
+        if self.made[image_id]["status"] != "queued":
+            raise errors.Conflict("It is not queued.")
+        self.made[image_id]["status"] = "saving"
+        data = b"".join(chunks)
+        self.made[image_id] |= {"status": "active", "bytes": data}
+
+    def delete(self, context: Context, image_id: str) -> None:
+        """Delete what was made."""
+        self.show(context, image_id)
+        self.made[image_id]["status"] = "deleted"
+
+    def list(self, context: Context, filters: Mapping[str, str], limit: int, marker: str | None) -> list[ImageInfo]:
+        """Those with these properties, newest first."""
+        assert marker is None
+        found = [
+            self.show(context, image_id)
+            for image_id, made in reversed(self.made.items())
+            if made["status"] != "deleted" and filters.items() <= made["properties"].items()
+        ]
+        return found[:limit]
+
+    def sweep(self) -> int:
+        """What was cut short is queued again."""
+        for made in self.made.values():
+            if made["status"] == "saving":
+                made["status"] = "queued"
+        return 0
+
+
+def _with_image(**more: Any) -> Callable[[World, ServerRow, str], None]:
+    def start(world: World, server: ServerRow, action: str) -> None:
+        properties = {"instance_uuid": server.uuid, "image_type": "snapshot"}
+        if "backup_type" in more:
+            properties |= {"image_type": "backup", "backup_type": more["backup_type"]}
+        payload = {"secret": "tell-nobody", "image_id": world.images.create(**properties), **more}
+        with world.db.write() as conn:
+            lifecycle.begin(conn, world.services, world.context, server, action, payload)
+
+    return start
+
+
+# Action → what starts it.
+STARTS: dict[str, Callable[[World, ServerRow, str], None]] = {
+    "snapshot": _with_image(),
+    "backup": _with_image(backup_type="daily", rotation=1),
+}

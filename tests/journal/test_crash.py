@@ -1,0 +1,674 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every operation, with each of its steps failing, run twice, and killed between any two writes or calls.
+
+Afterwards each server is where it lands or in ERROR with a fault that names the cause, nothing is left of what is
+gone, and the journal tells what happened. CASES says how to bring a server to each operation; one without a case fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from sqlalchemy import inspect, select
+from sqlalchemy.exc import OperationalError
+
+from computeapi import errors, journal
+from computeapi.compute import reconcile, runner
+from computeapi.compute.operation import Do, Operation, Work
+from computeapi.compute.operations import OPERATIONS
+from computeapi.db.models import Action, Base, Host
+from computeapi.db.queries.servers import ServerRow
+from computeapi.journal import Entry, Fenced
+from computeapi.states import ACTIVE, DELETED, ERROR, PAUSED, SOFT_DELETED, STOPPED, SUSPENDED
+from computeapi.virt.base import HypervisorError, HypervisorGone
+from tests.journal.world import Killed, World
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a server comes to the operation, what starts it, and where it lands."""
+
+    before: tuple[str, ...]
+    action: str
+    lands: str
+    fails: str = ERROR
+
+
+CASES: dict[str, Case] = {
+    "build": Case((), "create", ACTIVE),
+    "delete": Case(("create",), "force_delete", DELETED),
+    "soft_delete": Case(("create",), "soft_delete", SOFT_DELETED),
+    "start": Case(("create", "stop"), "start", ACTIVE),
+    "stop": Case(("create",), "stop", STOPPED),
+    "reboot_soft": Case(("create",), "reboot_soft", ACTIVE),
+    "reboot_hard": Case(("create", "suspend"), "reboot_hard", ACTIVE),
+    "pause": Case(("create",), "pause", PAUSED),
+    "unpause": Case(("create", "pause"), "unpause", ACTIVE),
+    "suspend": Case(("create",), "suspend", SUSPENDED),
+    "resume": Case(("create", "suspend"), "resume", ACTIVE),
+    "snapshot": Case(("create",), "snapshot", ACTIVE, ACTIVE),
+    "backup": Case(("create", "stop", "backup"), "backup", STOPPED, STOPPED),
+}
+
+every_operation = pytest.mark.parametrize("operation", sorted(OPERATIONS))
+STEPS = [(name, step.name) for name, operation in sorted(OPERATIONS.items()) for step in operation.steps]
+UNDOS = [(name, step.name) for name, operation in sorted(OPERATIONS.items()) for step in operation.steps if step.undo]
+every_step = pytest.mark.parametrize(("operation", "step"), STEPS, ids=[f"{name}-{step}" for name, step in STEPS])
+every_undo = pytest.mark.parametrize(("operation", "step"), UNDOS, ids=[f"{name}-{step}" for name, step in UNDOS])
+
+
+def begin(world: World, case: Case) -> ServerRow:
+    """A server with the case's action accepted and not begun."""
+    world.fails = case.fails
+    if case.action == "create":
+        return world.create()
+    server = world.prepare(case.before)
+    world.begin(server, case.action)
+    return server
+
+
+Change = Callable[[Do], Do]
+
+
+def change(monkeypatch: pytest.MonkeyPatch, operation: str, step: str, do: Change, *, undo: bool = False) -> None:
+    """Put something around what a step does (or undoes)."""
+    old = OPERATIONS[operation]
+    steps = []
+    for each in old.steps:
+        if each.name == step:
+            each = replace(each, undo=do(each.undo)) if undo and each.undo else replace(each, do=do(each.do))
+        steps.append(each)
+    monkeypatch.setitem(OPERATIONS, operation, replace(old, steps=tuple(steps)))
+
+
+def failing(error: Exception, times: int, *, after: bool) -> Change:
+    """The step raises so many times: before it did anything, or when it had done it."""
+    left = [times]
+
+    def around(do: Do) -> Do:
+        def failing_do(work: Work) -> None:
+            if left[0] and not after:
+                left[0] -= 1
+                raise error
+            do(work)
+            if left[0] and after:
+                left[0] -= 1
+                raise error
+
+        return failing_do
+
+    return around
+
+
+def twice(do: Do) -> Do:
+    """The step runs again on what it left."""
+
+    def both(work: Work) -> None:
+        do(work)
+        do(work)
+
+    return both
+
+
+def undisturbed(world: World) -> dict[str, Any]:
+    """What comes out when nothing goes wrong."""
+    assert world.victim.reborn().live() == []
+    return world.outcome()
+
+
+def kill_everywhere(world: World, check: Callable[[int], None]) -> int:
+    """Kill the owner at its 1st, 2nd, … checkpoint, each time from where all is now; check. How many there are."""
+    beginning = world.snapshot()
+    n = 0
+    while True:
+        n += 1
+        world.restore(beginning)
+        world.victim.checkpoint.fatal = n
+        killed = False
+        try:
+            world.victim.live()
+        except Killed:
+            killed = True
+        check(n)
+        if not killed:
+            return n - 1
+
+
+# --- (a) each step fails ---
+
+
+@pytest.mark.parametrize("error", [HypervisorError("the disk is full"), errors.NotFound("the disk is full")], ids=type)
+@every_step
+def test_a_step_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch, operation: str, step: str, error: Exception
+) -> None:
+    """Before it did anything, and when it had done it."""
+    case = CASES[operation]
+    server = begin(world, case)
+    beginning = world.snapshot()
+    for after in (False, True):
+        world.restore(beginning)
+        with monkeypatch.context() as patch:
+            change(patch, operation, step, failing(error, 1, after=after))
+            assert world.victim.live() == []
+        now = world.settle(server.id, case.lands, cause="the disk is full")
+        assert (now.host is None) == (operation == "build")
+
+
+@every_step
+def test_a_bug_in_a_step(world: World, monkeypatch: pytest.MonkeyPatch, operation: str, step: str) -> None:
+    """Its words stay in the log: nobody foresaw what they hold."""
+    case = CASES[operation]
+    server = begin(world, case)
+    with monkeypatch.context() as patch:
+        change(patch, operation, step, failing(ZeroDivisionError("tell-nobody"), 1, after=False))
+        assert world.victim.live() == []
+    now = world.settle(server.id, case.lands, cause="Unexpected error: ZeroDivisionError")
+    assert "tell-nobody" not in (now.fault_json or "")
+
+
+PASSING = (
+    HypervisorGone("libvirtd is away"),
+    errors.Unavailable("the image service is away"),
+    OperationalError("SELECT 1", {}, Exception("database is locked")),
+)
+
+
+@every_step
+def test_what_passes_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch, operation: str, step: str) -> None:
+    case = CASES[operation]
+    begin(world, case)
+    beginning = world.snapshot()
+    expected = undisturbed(world)
+    for error in PASSING:
+        world.restore(beginning)
+        with monkeypatch.context() as patch:
+            change(patch, operation, step, failing(error, 1, after=False))
+            assert [left.counts for left in world.victim.live()] == [True]
+        world.check_quiet()
+        assert world.outcome() == expected
+
+
+@every_step
+def test_what_does_not_pass_is_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, operation: str, step: str
+) -> None:
+    case = CASES[operation]
+    server = begin(world, case)
+    beginning = world.snapshot()
+    tries = world.settings.max_attempts
+    for error in PASSING:
+        world.restore(beginning)
+        with monkeypatch.context() as patch:
+            change(patch, operation, step, failing(error, 1000, after=False))
+            assert len(world.victim.live()) == tries
+        cause = "Unexpected error: OperationalError" if isinstance(error, OperationalError) else str(error)
+        world.settle(server.id, case.lands, cause=f"Gave up after {tries} attempts: {cause}")
+
+
+@every_operation
+def test_each_call_of_the_hypervisor_fails(world: World, operation: str) -> None:
+    """Whatever call fails, once or always, the server is in ERROR; what no undo could remove, the delete removes."""
+    case = CASES[operation]
+    server = begin(world, case)
+    beginning = world.snapshot()
+    undisturbed(world)
+    methods = sorted({name for name in world.victim.driver.calls if name != "list_guests"})
+    assert methods
+    for method in methods:
+        error = HypervisorError(f"no {method}")
+        world.restore(beginning)
+        world.victim.driver.failing[method] = [error]
+        assert world.victim.live() == []
+        world.settle(server.id, case.lands, cause=f"no {method}")
+        world.restore(beginning)
+        world.victim.driver.always[method] = error
+        assert world.victim.live() == []
+        world.settle(server.id, case.lands, cause=f"no {method}")
+
+
+# --- (b) each step runs twice ---
+
+
+@every_operation
+def test_each_step_runs_twice(world: World, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
+    case = CASES[operation]
+    server = begin(world, case)
+    with monkeypatch.context() as patch:
+        for step in OPERATIONS[operation].steps:
+            change(patch, operation, step.name, twice)
+        assert world.victim.live() == []
+    world.settle(server.id, case.lands)
+
+
+@every_undo
+def test_each_undo_runs_twice(world: World, monkeypatch: pytest.MonkeyPatch, operation: str, step: str) -> None:
+    """Also of a step that was only begun."""
+    case = CASES[operation]
+    server = begin(world, case)
+    with monkeypatch.context() as patch:
+        for each in OPERATIONS[operation].steps:
+            change(patch, operation, each.name, twice, undo=True)
+        change(patch, operation, step, failing(HypervisorError("no"), 1, after=False))
+        assert world.victim.live() == []
+    now = world.settle(server.id, case.lands, cause="no")
+    assert (now.host is None) == (operation == "build")
+
+
+# --- (c) an undo fails ---
+
+
+@pytest.mark.parametrize("times", [1, 1000], ids=["once", "always"])
+@every_undo
+def test_an_undo_fails(world: World, monkeypatch: pytest.MonkeyPatch, operation: str, step: str, times: int) -> None:
+    """Once: it is tried again, and nothing is left. Always: what is left stays with the server, for its delete."""
+    case = CASES[operation]
+    server = begin(world, case)
+    last = OPERATIONS[operation].steps[-1].name
+    with monkeypatch.context() as patch:
+        change(patch, operation, last, failing(HypervisorError("the disk is full"), 1, after=True))
+        change(patch, operation, step, failing(HypervisorError("stuck"), times, after=False), undo=True)
+        assert world.victim.live() == []
+    world.check_quiet()
+    now = world.check_server(server.id, case.lands, cause="the disk is full")
+    assert (now.host is None) == (operation == "build" and times == 1)
+    world.settle(server.id, case.lands, cause="the disk is full")
+
+
+@every_undo
+def test_the_hypervisor_goes_while_undoing(
+    world: World, monkeypatch: pytest.MonkeyPatch, operation: str, step: str
+) -> None:
+    """The owner of the server sees the fault at once; the undo goes on when the hypervisor is back."""
+    case = CASES[operation]
+    server = begin(world, case)
+    last = OPERATIONS[operation].steps[-1].name
+    with monkeypatch.context() as patch:
+        change(patch, operation, last, failing(HypervisorError("the disk is full"), 1, after=True))
+        change(patch, operation, step, failing(HypervisorGone("away"), 3, after=False), undo=True)
+        for _ in range(3):
+            assert [left.counts for left in world.victim.reborn().live()] == [False]
+            now = world.check_server(server.id, case.lands, cause="the disk is full")
+            assert now.host == "host1"
+            assert now.task_state is None or case.fails != ERROR  # then it shows that something is under way
+        assert world.victim.reborn().live() == []
+    now = world.settle(server.id, case.lands, cause="the disk is full")
+    assert (now.host is None) == (operation == "build")
+
+
+# --- (d) killed ---
+
+
+@every_operation
+def test_killed_anywhere(world: World, operation: str) -> None:
+    """One kill costs nothing but time: all is as if nothing had been."""
+    case = CASES[operation]
+    server = begin(world, case)
+    beginning = world.snapshot()
+    expected = undisturbed(world)
+    world.restore(beginning)
+
+    def check(_n: int) -> None:
+        assert world.heir.live() == []
+        world.check_quiet()
+        world.check_server(server.id, case.lands)
+        world.check_log(server.id)
+        assert world.outcome() == expected
+
+    points = kill_everywhere(world, check)
+    assert points > 4 * len(OPERATIONS[operation].steps)
+
+
+@every_operation
+def test_killed_anywhere_while_undoing(world: World, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
+    case = CASES[operation]
+    server = begin(world, case)
+    last = OPERATIONS[operation].steps[-1].name
+    beginning = world.snapshot()
+    with monkeypatch.context() as patch:
+        change(patch, operation, last, failing(HypervisorError("the disk is full"), 1000, after=True))
+        expected = undisturbed(world)
+        world.restore(beginning)
+
+        def check(_n: int) -> None:
+            assert world.heir.live() == []
+            world.check_quiet()
+            world.check_server(server.id, case.lands, cause="the disk is full")
+            world.check_log(server.id)
+            assert world.outcome() == expected
+
+        kill_everywhere(world, check)
+    world.remove(world.server(server.id))
+
+
+@every_operation
+def test_killed_twice(world: World, operation: str) -> None:
+    """The heir is killed as well, at every third checkpoint of its own."""
+    case = CASES[operation]
+    server = begin(world, case)
+    beginning = world.snapshot()
+    expected = undisturbed(world)
+    world.restore(beginning)
+
+    def check(n: int) -> None:
+        if n % 4 != 2:
+            return
+        half = world.snapshot()
+        for second in range(1, 1000, 3):
+            world.restore(half)
+            world.heir.checkpoint.fatal = second
+            try:
+                world.heir.live()
+            except Killed:
+                assert world.victim.reborn().live() == []
+                world.check_quiet()
+                world.check_log(server.id)
+                assert world.outcome() == expected
+            else:
+                return
+
+    kill_everywhere(world, check)
+
+
+@every_operation
+def test_killed_each_time_it_runs(world: World, operation: str) -> None:
+    """What kills the service each time is not tried for ever.
+
+    At its first commit nothing can be said of it, so that is not among the cases.
+    """
+    case = CASES[operation]
+    server = begin(world, case)
+    beginning = world.snapshot()
+    n = 1
+    while True:
+        n += 1
+        world.restore(beginning)
+        lives = 0
+        while not live_until(world, n):
+            lives += 1
+            assert lives <= 2 * world.settings.max_attempts + 1
+        if not lives:
+            return
+        world.check_quiet()
+        world.check_log(server.id)
+        if world.server(server.id).vm_state != case.lands:
+            world.check_server(server.id, case.lands, cause="ended each time")
+        else:
+            world.check_server(server.id, case.lands)
+        world.remove(world.server(server.id))
+
+
+def live_until(world: World, n: int) -> bool:
+    """A life that dies at the n-th checkpoint of its first run of an action; whether it got through."""
+    victim = world.victim.reborn()
+
+    def count_from_here(_entry: Entry) -> None:
+        if victim.checkpoint.fatal is None:
+            victim.checkpoint.fatal = victim.checkpoint.count + n
+
+    victim.before_run = count_from_here
+    try:
+        victim.live()
+    except Killed:
+        return False
+    return True
+
+
+# --- delete overtakes ---
+
+
+@every_operation
+def test_delete_overtakes_what_is_pending(world: World, operation: str) -> None:
+    server = begin(world, CASES[operation])
+    world.begin(server, "force_delete")
+    assert world.victim.live() == []
+    world.settle(server.id, DELETED)
+
+
+@every_operation
+def test_delete_overtakes_anywhere(world: World, operation: str) -> None:
+    """Delete comes between any two writes or calls of a running operation; it waits for the step, no longer."""
+    case = CASES[operation]
+    server = begin(world, case)
+    beginning = world.snapshot()
+    n = 0
+    while True:
+        n += 1
+        world.restore(beginning)
+        asked: list[int] = []
+
+        def ask(count: int, asked: list[int] = asked, n: int = n) -> None:
+            if count >= n and not asked:
+                asked.append(count)
+                force_delete(world, server)
+
+        world.victim.checkpoint.at = ask
+        assert world.victim.live() == []
+        if not asked:
+            return
+        n = asked[0]
+        world.settle(server.id, DELETED)
+
+
+def force_delete(world: World, server: ServerRow) -> None:
+    """Ask for it, as the API does; it may be gone already."""
+    if not world.server(server.id).deleted:
+        world.begin(server, "force_delete")
+
+
+@every_operation
+def test_delete_after_a_kill(world: World, operation: str) -> None:
+    """The work of a dead owner was put back, or not yet, when delete comes."""
+    server = begin(world, CASES[operation])
+
+    def check(n: int) -> None:
+        if n % 2:
+            world.heir.take_over()
+        force_delete(world, server)
+        assert world.heir.live() == []
+        world.settle(server.id, DELETED)
+
+    kill_everywhere(world, check)
+
+
+@every_operation
+def test_deleted_while_the_host_is_down(world: World, operation: str) -> None:
+    """The server is gone at once; what the dead owner had made goes when the host is back."""
+    server = begin(world, CASES[operation])
+
+    def check(_n: int) -> None:
+        world.host_goes_down()
+        force_delete(world, server)
+        assert world.server(server.id).deleted
+        with world.db.read() as conn:
+            assert conn.execute(select(Host.vcpus_used)).scalar() == 0
+        assert world.heir.live() == []
+        world.settle(server.id, DELETED)
+
+    kill_everywhere(world, check)
+
+
+def test_deleted_while_the_host_is_down_and_libvirt_too_when_it_is_back(world: World) -> None:
+    server = world.prepare(("create",))
+    world.host_goes_down()
+    world.begin(server, "force_delete")
+    heir = world.heir.reborn()
+    heir.driver.always = dict.fromkeys(("undefine", "remove_volumes"), HypervisorGone("away"))
+    for _ in range(3 * world.settings.max_attempts):
+        heir.take_over()
+        assert [left.counts for left in heir.work()] == [False]
+    heir.driver.always = {}
+    assert heir.work() == []
+    world.settle(server.id, DELETED)
+
+
+def test_what_another_server_has_by_now_is_left_alone(world: World) -> None:
+    """The address and MAC of a server that was deleted while its host was down are another's when it is back."""
+    old = world.prepare(("create",))
+    world.host_goes_down()
+    world.begin(old, "force_delete")
+    world.heir.take_over()
+    new = world.create()
+    assert world.traces[-1].macs == world.traces[-2].macs
+    with world.db.read() as conn:
+        keys = conn.execute(select(Action.id).where(Action.lane.is_not(None)).order_by(Action.id)).scalars().all()
+    run_in_order(world, list(reversed(keys)))
+    assert world.dhcp_macs() == world.traces[-1].macs
+    world.traces[-2].macs.clear()
+    world.check_quiet()
+    world.check_gone(old.id)
+    world.settle(new.id, ACTIVE)
+
+
+def run_in_order(world: World, keys: list[int]) -> None:
+    """Run these rows of the journal, in this order."""
+    tools = world.heir.take_over()
+    for key in keys:
+        with tools.db.write() as conn:
+            lane = conn.execute(select(Action.lane).where(Action.id == key)).scalar_one()
+            entry = journal.claim(conn, tools.seal, key, lane, tools.host, tools.epoch)
+        assert entry is not None
+        assert runner.run(tools, entry) is None
+
+
+# --- the hypervisor goes away ---
+
+
+@every_operation
+def test_the_hypervisor_goes_anywhere_and_comes_back(world: World, operation: str) -> None:
+    """It does not answer one call of the operation; the next try finds it again."""
+    case = CASES[operation]
+    begin(world, case)
+    beginning = world.snapshot()
+    expected = undisturbed(world)
+    n = 0
+    while True:
+        n += 1
+        world.restore(beginning)
+        calls = [0]
+
+        def answer(_count: int, calls: list[int] = calls, n: int = n) -> None:
+            if world.victim.checkpoint.passed[-1].startswith("before "):
+                calls[0] += 1
+                if calls[0] == n + 1:  # the first is reconcile's
+                    raise HypervisorGone("away")
+
+        world.victim.checkpoint.at = answer
+        lefts = world.victim.live()
+        world.check_quiet()
+        assert world.outcome() == expected
+        if not lefts:
+            return
+
+
+def test_the_hypervisor_is_gone_for_long_during_a_build(world: World) -> None:
+    """ERROR after max_attempts, and seen; the undo waits for the hypervisor; then nothing is left."""
+    server = world.create()
+    victim = world.victim.reborn()
+    methods = ("define", "undefine", "remove_volumes", "remove_dhcp_host")
+    victim.driver.always = dict.fromkeys(methods, HypervisorGone("libvirtd is away"))
+    lefts = victim.live()
+    assert [left.counts for left in lefts] == [True] * world.settings.max_attempts + [False]
+    now = world.server(server.id)
+    assert (now.vm_state, now.task_state) == ("error", None)
+    assert "libvirtd is away" in (now.fault_json or "")
+    victim.driver.always = {}
+    assert victim.work() == []
+    assert world.settle(server.id, ACTIVE, cause="libvirtd is away").host is None
+
+
+# --- fencing ---
+
+
+@every_operation
+def test_an_owner_that_was_replaced_writes_nothing(world: World, operation: str) -> None:
+    """Another takes the host over between any two writes or calls: from there on the first changes nothing."""
+    begin(world, CASES[operation])
+    beginning = world.snapshot()
+    expected = undisturbed(world)
+    n = 0
+    while True:
+        n += 1
+        world.restore(beginning)
+        before: list[Any] = []
+
+        def replace_it(count: int, n: int = n, before: list[Any] = before) -> None:
+            if count >= n and not before:
+                before.append(count)
+                world.heir.take_over()
+                before.append(world.dump())
+
+        world.victim.take_over()
+        world.victim.checkpoint.at = replace_it
+        try:
+            reconcile.run(world.victim.tools)
+            world.victim.work()
+        except Fenced:
+            assert before
+        if before:
+            assert world.dump() == before[1]
+            n = before[0]
+            assert world.heir.live() == []
+        world.check_quiet()
+        assert world.outcome() == expected
+        if not before:
+            return
+
+
+# --- the tables ---
+
+
+def test_every_operation_has_its_case() -> None:
+    assert set(CASES) == set(OPERATIONS)
+
+
+def test_step_names_are_unique() -> None:
+    """The journal knows a step by its name."""
+    for operation in OPERATIONS.values():
+        names = [step.name for step in operation.steps]
+        assert len(names) == len(set(names))
+
+
+def test_an_operation_of_another_release(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = world.prepare(("create",))
+    world.begin(server, "stop")
+    with monkeypatch.context() as patch:
+        patch.delitem(OPERATIONS, "stop")
+        assert world.victim.live() == []
+    world.settle(server.id, ACTIVE, cause="There is no operation stop any more.")
+
+
+def test_a_release_with_fewer_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All steps that there are now were done before: it lands."""
+    server = world.prepare(("create", "stop"))
+    world.begin(server, "start")
+    with monkeypatch.context() as patch:
+        change(patch, "start", "start", kill_before(world))
+        with pytest.raises(Killed):
+            world.victim.live()
+    with monkeypatch.context() as patch:
+        patch.setitem(OPERATIONS, "start", Operation(OPERATIONS["start"].steps[:1]))
+        assert world.heir.live() == []
+    assert world.server(server.id).vm_state == ACTIVE
+    world.check_quiet()
+
+
+def kill_before(world: World) -> Change:
+    """The owner dies when the step begins."""
+
+    def around(_do: Do) -> Do:
+        def die(_work: Work) -> None:
+            world.victim.checkpoint.dead = True
+            raise Killed
+
+        return die
+
+    return around
+
+
+def test_the_tables_are_those_that_are_watched(world: World) -> None:
+    """`dump` sees all of the database."""
+    assert set(inspect(world.db.engine).get_table_names()) == set(Base.metadata.tables)

@@ -1,0 +1,504 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cloud of one host that is driven step by step in the test's own thread, and whose compute service can be killed.
+
+A life of the compute service is what computeapi.compute.service does from its start until nothing is left to do, but
+without threads. Checkpoints stand before and after each commit and each call of the hypervisor. "Killed" is an
+exception that nothing catches, and nothing of the killed owner can write or call anything afterwards; the database rolls back
+what was not committed, as it does when a process dies.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import delete, event, func, insert, or_, select, update
+
+from computeapi import app, clock, journal, lifecycle, routes
+from computeapi.compute import reconcile, runner, service
+from computeapi.compute.operation import Tools
+from computeapi.context import Context
+from computeapi.db.engine import Database
+from computeapi.db.models import Action, ActionEvent, Allocation, Base, FixedIp, Host, Port, Server
+from computeapi.db.models.journal import FAILED, FINISHED
+from computeapi.db.queries import addresses, servers
+from computeapi.db.queries.servers import ServerRow
+from computeapi.policy import Policy
+from computeapi.settings import Settings
+from computeapi.states import ACTIVE, BUILDING, ERROR, PAUSED, SOFT_DELETED, STOPPED, SUSPENDED, PowerState
+from computeapi.virt.simulator import SimulatedHypervisor
+from tests.journal.starts import STARTS, Images
+
+IMAGE_ID = "70a599e0-31e7-49b7-b260-868f441e862b"
+PROJECT, USER = uuid.uuid4().hex, uuid.uuid4().hex
+FLAVOR = {
+    "name": "m1.test",
+    "vcpus": 2,
+    "ram": 256,
+    "disk": 3,
+    "ephemeral": 1,
+    "swap": 512,
+    "rxtx_factor": 1.0,
+    "extra_specs": {},
+}
+POLICY = Policy(routes.list_rules(), "/nonexistent/policy.json")
+SECRETS = {"admin_password": "tell-nobody", "personality": []}
+_GUEST_DOES = {
+    ACTIVE: PowerState.RUNNING,
+    STOPPED: PowerState.SHUTDOWN,
+    SOFT_DELETED: PowerState.SHUTDOWN,
+    PAUSED: PowerState.PAUSED,
+    SUSPENDED: PowerState.SUSPENDED,
+}
+
+
+class Killed(BaseException):
+    """The compute service's process is gone."""
+
+
+class Checkpoints:
+    """Counts the moments between two writes or calls; kills, or calls back, at one of them."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Alive, and at the beginning."""
+        self.count = 0
+        self.dead = False
+        self.fatal: int | None = None
+        self.passed: list[str] = []
+        self.at: Callable[[int], None] | None = None  # called where no transaction of the owner's is open
+
+    def __call__(self, name: str, *, open_transaction: bool = False) -> None:
+        self.check_alive()
+        self.count += 1
+        self.passed.append(name)
+        if self.count == self.fatal:
+            self.dead = True
+            raise Killed(f"{self.count}: {name}")
+        if self.at is not None and not open_transaction:
+            self.at(self.count)
+
+    def check_alive(self) -> None:
+        """A dead process does nothing."""
+        if self.dead:
+            raise Killed("dead already")
+
+
+class WatchedDatabase(Database):
+    """A database with checkpoints around its commits."""
+
+    def __init__(self, url: str, checkpoint: Checkpoints) -> None:
+        super().__init__(url)
+        self._checkpoint = checkpoint
+        event.listen(self.engine, "commit", lambda _conn: checkpoint("before commit", open_transaction=True))
+        event.listen(self.engine, "before_cursor_execute", lambda *_: checkpoint.check_alive())
+
+    @contextmanager
+    def write(self) -> Iterator[Any]:
+        """As the real one."""
+        with super().write() as conn:
+            yield conn
+        self._checkpoint("after commit")
+
+
+class WatchedDriver:
+    """A hypervisor with checkpoints around its calls, which can be made to fail by the name of the method."""
+
+    def __init__(self, driver: SimulatedHypervisor, checkpoint: Checkpoints) -> None:
+        self._driver, self._checkpoint = driver, checkpoint
+        self.failing: dict[str, list[Exception]] = {}  # for the next calls
+        self.always: dict[str, Exception] = {}
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._driver, name)
+        if not callable(value):
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._checkpoint(f"before {name}")
+            self.calls.append(name)
+            if self.failing.get(name):
+                raise self.failing[name].pop(0)
+            if name in self.always:
+                raise self.always[name]
+            result = value(*args, **kwargs)
+            self._checkpoint(f"after {name}")
+            return result
+
+        return call
+
+
+class Owner:
+    """The compute service of the host, from life to life."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.checkpoint = Checkpoints()
+        self.db = WatchedDatabase(world.settings.database_url, self.checkpoint)
+        self.driver = WatchedDriver(world.driver, self.checkpoint)
+        self.tools: Tools | None = None
+        self.before_run: Callable[[journal.Entry], None] = lambda _entry: None
+
+    def take_over(self) -> Tools:
+        """Become the owner."""
+        world, driver = self.world, self.driver
+        info = world.driver.host_info()
+        self.tools = service.take_over(world.settings, self.db, driver, world.images, world.services.seal, info)  # type: ignore[arg-type]
+        return self.tools
+
+    def live(self) -> list[runner.Left]:
+        """From the start until nothing more can be done now; why things were left. Raises Killed."""
+        tools = self.take_over()
+        reconcile.run(tools)
+        return self.work()
+
+    def work(self) -> list[runner.Left]:
+        """Claim and run until nothing more can be done now."""
+        tools = self.tools
+        assert tools is not None
+        later: set[int] = set()
+        lefts: list[runner.Left] = []
+        for _ in range(200):
+            with self.db.read() as conn:
+                found = [row for row in journal.candidates(conn, tools.host, 100, 100) if row[0] not in later]
+            if not found:
+                return lefts
+            for key, lane in found:
+                with self.db.write() as conn:
+                    entry = journal.claim(conn, tools.seal, key, lane, tools.host, tools.epoch)
+                if entry is None:
+                    continue
+                self.before_run(entry)
+                left = runner.run(tools, entry)
+                if left is None:
+                    continue
+                lefts.append(left)
+                with self.db.write() as conn:
+                    journal.give_back(conn, entry, left.why, counts=left.counts)
+                if not left.counts:
+                    later.add(key)
+        raise AssertionError("the work never ends")
+
+    def reborn(self) -> Owner:
+        """The next life of it."""
+        self.checkpoint.reset()
+        self.before_run = lambda _entry: None
+        self.driver.failing, self.driver.always, self.driver.calls = {}, {}, []
+        return self
+
+
+@dataclass
+class Trace:
+    """What a server had, to look for when it is gone."""
+
+    server_id: int
+    uuid: str
+    macs: set[str] = field(default_factory=set)
+
+
+class Snapshot(NamedTuple):
+    """All that the database and the host know at a moment."""
+
+    rows: dict[str, list[dict[str, Any]]]
+    host: bytes
+    images: dict[str, dict[str, Any]]
+
+
+# What an undisturbed operation leaves, and a disturbed one as well: all columns but these.
+_TIMES = {"created_at", "updated_at", "started_at", "finished_at", "last_seen_at", "launched_at", "terminated_at"}
+_NOT_COMPARED = _TIMES | {"deleted_at", "epoch", "attempt", "fault_json", "cancel", "payload"}
+_CHANGED = ("networks", "subnets", "servers", "ports", "fixed_ips", "allocations", "hosts", "actions", "action_events")
+
+
+class World:
+    """The API's side, the host's truth, and what must be so in the end."""
+
+    def __init__(self, settings: Settings, db: Database) -> None:
+        self.settings, self.db = settings, db
+        self.images = Images()
+        self.fails = ERROR  # where the operation under test lands when it fails
+        self.services = app.make_services(settings, db=db, images=self.images, policy=POLICY)
+        self.driver = SimulatedHypervisor("host1", vcpus=64, memory_mb=65536, disk_gb=1000)
+        self.context = Context(f"req-{uuid.uuid4()}", USER, PROJECT, frozenset({"member", "reader"}))
+        self.traces: list[Trace] = []
+        self.victim, self.heir = Owner(self), Owner(self)
+        self.heir.take_over()
+        with db.write() as conn:
+            addresses.create_network(conn, name="private", cidr="10.1.0.0/24", shared=True)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        for owner in (self.victim, self.heir):
+            owner.db.close()
+        self.driver.close()
+
+    # --- the API's side ---
+
+    def create(self) -> ServerRow:
+        """What POST /servers does: the rows, and the work."""
+        moment = clock.now()
+        server_uuid = str(uuid.uuid4())
+        values: dict[str, Any] = {
+            "uuid": server_uuid,
+            "project_id": PROJECT,
+            "user_id": USER,
+            "name": "server",
+            "hostname": "server",
+            "vm_state": BUILDING,
+            "task_state": "scheduling",
+            "image_id": IMAGE_ID,
+            "flavor_id": "1",
+            "flavor_json": orjson.dumps(FLAVOR).decode(),
+            "vcpus": 2,
+            "memory_mb": 256,
+            "disk_gb": 4,
+            "user_data": "c2VjcmV0",
+            "created_at": moment,
+            "updated_at": moment,
+        }
+        with self.db.write() as conn:
+            key = servers.insert(conn, values)
+            shown = addresses.allocate(conn, server_id=key, project_id=PROJECT, requested=None)
+            servers.change(conn, key, {"addresses_json": shown})
+            self.traces.append(Trace(key, server_uuid, {nic.mac for nic in addresses.nics(conn, key)}))
+            lifecycle.start_build(conn, self.services, self.context, server_uuid, secrets=SECRETS)
+        return self.server(key)
+
+    def begin(self, server: ServerRow, action: str) -> None:
+        """What the API does for an action."""
+        if action in STARTS:
+            STARTS[action](self, server, action)
+            return
+        with self.db.write() as conn:
+            lifecycle.begin(conn, self.services, self.context, server, action, {"secret": "tell-nobody"})
+
+    def prepare(self, actions: tuple[str, ...]) -> ServerRow:
+        """A server to which these were done, "create" first."""
+        server = self.create()
+        for action in actions:
+            if action != "create":
+                self.begin(server, action)
+            assert self.heir.reborn().live() == []
+            server = self.server(server.id)
+        return server
+
+    # --- all that there is ---
+
+    def dump(self) -> dict[str, list[dict[str, Any]]]:
+        """All rows of the tables that these tests change."""
+        with self.db.read() as conn:
+            return {
+                name: [dict(row) for row in conn.execute(select(table).order_by(table.c.id)).mappings()]
+                for name, table in ((name, Base.metadata.tables[name]) for name in _CHANGED)
+            }
+
+    def snapshot(self) -> Snapshot:
+        """To come back to this moment."""
+        return Snapshot(self.dump(), self.driver._store._db.serialize(), self.images.snapshot())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Come back to that moment: the tests that try every checkpoint begin each time at the same."""
+        with self.db.write() as conn:
+            for name in reversed(_CHANGED):
+                conn.execute(delete(Base.metadata.tables[name]))
+            for name in _CHANGED:
+                if snapshot.rows[name]:
+                    conn.execute(insert(Base.metadata.tables[name]), snapshot.rows[name])
+        self.driver._store._db.deserialize(snapshot.host)
+        self.images.restore(snapshot.images)
+        for owner in (self.victim, self.heir):
+            owner.reborn()
+
+    def outcome(self) -> dict[str, Any]:
+        """All that there is, but times and how often things were tried."""
+        rows = self.dump()
+        del rows["action_events"]
+        found: dict[str, Any] = {"images": self.images.snapshot()} | {
+            name: [{key: value for key, value in row.items() if key not in _NOT_COMPARED} for row in table]
+            for name, table in rows.items()
+        }
+        with self.driver._store.open() as data:
+            for table, columns in (("volumes", "*"), ("networks", "*"), ("dhcp", "*"), ("guests", "uuid, state, spec")):
+                found[f"host's {table}"] = data._db.execute(f"SELECT {columns} FROM {table}").fetchall()
+        return found
+
+    def server(self, key: int) -> ServerRow:
+        """A server as it is now, deleted or not."""
+        with self.db.read() as conn:
+            row = servers.get_by_key(conn, key)
+        assert row is not None
+        return row
+
+    def host_goes_down(self) -> None:
+        """Its compute service was not heard of for long."""
+        with self.db.write() as conn:
+            conn.execute(update(Host).values(last_seen_at=clock.shifted(-3600)))
+
+    # --- what must be so ---
+
+    def dhcp_macs(self) -> set[str]:
+        """The interfaces that a network of the host promises an address."""
+        with self.driver._store.open() as data:
+            return {row[0] for row in data._db.execute("SELECT mac FROM dhcp")}
+
+    def check_quiet(self) -> None:
+        """No open work, no secret left, no server in between, and counters that are the sum of allocations."""
+        with self.db.read() as conn:
+            is_open = or_(
+                Action.state.not_in([FINISHED, FAILED, "cancelled"]),
+                Action.queue.is_not(None),
+                Action.lane.is_not(None),
+                Action.running.is_not(None),
+                Action.payload.is_not(None),
+                Action.finished_at.is_(None),
+            )
+            assert conn.execute(select(Action.id, Action.operation, Action.state).where(is_open)).all() == []
+            assert conn.execute(select(ActionEvent.name).where(ActionEvent.finished_at.is_(None))).all() == []
+            busy = select(Server.id, Server.task_state).where(Server.task_state.is_not(None))
+            assert conn.execute(busy).all() == []
+            used = select(Host.vcpus_used, Host.memory_mb_used, Host.disk_gb_used, Host.servers)
+            total = select(
+                func.coalesce(func.sum(Allocation.vcpus), 0),
+                func.coalesce(func.sum(Allocation.memory_mb), 0),
+                func.coalesce(func.sum(Allocation.disk_gb), 0),
+                func.count(Allocation.id),
+            )
+            assert [tuple(row) for row in conn.execute(used)] == [tuple(conn.execute(total).one())]
+
+    def check_server(self, key: int, lands: str, *, cause: str | None = None) -> ServerRow:
+        """The server landed there, and its guest does what that means; with `cause`: it is in ERROR and says so."""
+        server = self.server(key)
+        guest = self.driver.list_guests().get(server.uuid)
+        if cause is not None and server.vm_state == self.fails != ERROR:
+            assert cause in self.last_message(key)
+            assert guest == _GUEST_DOES[self.fails]
+            return server
+        if cause is not None:
+            assert server.vm_state == ERROR
+            fault = orjson.loads(server.fault_json or "{}")
+            assert cause in fault["message"], fault
+            assert cause in fault["details"]
+            if server.host is None:
+                self.check_gone(key)
+            return server
+        assert server.vm_state == lands, server.fault_json
+        if server.deleted:
+            assert server.user_data is None
+            self.check_gone(key)
+            return server
+        assert server.fault_json is None
+        assert guest == _GUEST_DOES[lands]
+        assert server.power_state == guest
+        return server
+
+    def last_message(self, key: int) -> str:
+        """Why the server's last action failed."""
+        with self.db.read() as conn:
+            last = select(Action.message).where(Action.server_id == key).order_by(Action.id.desc()).limit(1)
+            return conn.execute(last).scalar_one() or ""
+
+    def check_gone(self, key: int) -> None:
+        """Nothing is left of it on the host, and nothing is taken for it."""
+        trace = next(trace for trace in self.traces if trace.server_id == key)
+        assert trace.uuid not in self.driver.list_guests()
+        assert [name for name in self.driver.list_volumes() if trace.uuid in name] == []
+        assert not self.dhcp_macs() & trace.macs
+        with self.db.read() as conn:
+            assert conn.execute(select(Port.id).where(Port.server_id == key)).all() == []
+            assert conn.execute(select(Allocation.id).where(Allocation.server_id == key)).all() == []
+
+    def check_log(self, key: int) -> None:
+        """The journal's events tell what happened: numbered through, and each closed action says how it ended."""
+        with self.db.read() as conn:
+            actions = conn.execute(
+                select(Action.id, Action.operation, Action.state, Action.message).where(Action.server_id == key)
+            ).all()
+            for action_id, operation, state, message in actions:
+                events = conn.execute(
+                    select(ActionEvent.seq, ActionEvent.name, ActionEvent.undo, ActionEvent.result, ActionEvent.details)
+                    .where(ActionEvent.action_id == action_id)
+                    .order_by(ActionEvent.seq)
+                ).all()
+                assert [row[0] for row in events] == list(range(1, len(events) + 1))
+                assert all(row[3] == "Success" or row[4] for row in events), "an error has its words"
+                done = [row[1] for row in events if row[3] == "Success" and not row[2]]
+                assert len(done) == len(set(done)), "what ended well is not done again"
+                if state == FINISHED:
+                    assert message is None
+                    steps = [step.name for step in runner.OPERATIONS[operation].steps]
+                    assert done == steps
+                    assert not [row for row in events if row[2]]
+                else:
+                    assert message
+
+    def check_all_free(self) -> None:
+        """When all servers are gone the host is as empty as before, and so are the tables."""
+        assert self.driver.list_guests() == {}
+        assert [name for name in self.driver.list_volumes() if not name.startswith("base_")] == []
+        assert self.dhcp_macs() == set()
+        with self.db.read() as conn:
+            assert conn.execute(select(func.count(Port.id))).scalar() == 0
+            assert conn.execute(select(func.count(Allocation.id))).scalar() == 0
+            taken = select(FixedIp.address).where(FixedIp.free == 0, FixedIp.reserved == 0)
+            assert conn.execute(taken).all() == []
+            assert conn.execute(select(Host.vcpus_used, Host.servers)).one() == (0, 0)
+
+    def settle(self, key: int, lands: str, *, cause: str | None = None) -> ServerRow:
+        """All of the above for one server; then its delete leaves nothing."""
+        self.check_quiet()
+        server = self.check_server(key, lands, cause=cause)
+        self.check_log(key)
+        self.remove(server)
+        return server
+
+    def remove(self, server: ServerRow) -> None:
+        """Delete a server for good, and see that nothing of it is left."""
+        if not self.server(server.id).deleted:
+            with self.db.write() as conn:
+                lifecycle.begin(conn, self.services, self.context, server, "force_delete")
+            assert self.heir.reborn().live() == []
+        self.check_quiet()
+        self.check_gone(server.id)
+        self.check_all_free()
+
+
+def old_events(world: World, action_name: str) -> list[tuple[Any, ...]]:
+    """(name, undo, result) of all events of the actions of that name."""
+    with world.db.read() as conn:
+        rows = conn.execute(
+            select(ActionEvent.name, ActionEvent.undo, ActionEvent.result)
+            .join(Action, Action.id == ActionEvent.action_id)
+            .where(Action.name == action_name)
+            .order_by(ActionEvent.id)
+        )
+        return [tuple(row) for row in rows]
+
+
+def add_host(db: Database, name: str, **columns: Any) -> None:
+    """A compute host that is alive: 10 CPUs, 1000 MiB, 100 GiB."""
+    values = {
+        "name": name,
+        "uuid": str(uuid.uuid4()),
+        "service_uuid": str(uuid.uuid4()),
+        "started_at": clock.now(),
+        "last_seen_at": clock.now(),
+        "hypervisor_hostname": name,
+        "hypervisor_type": "simulator",
+        "hypervisor_version": 1,
+        "vcpus": 10,
+        "memory_mb": 1000,
+        "disk_gb": 100,
+        "cpu_allocation_ratio": 1.0,
+        "ram_allocation_ratio": 1.0,
+        "disk_allocation_ratio": 1.0,
+        **columns,
+    }
+    with db.write() as conn:
+        conn.execute(insert(Host).values(**values))
