@@ -3,8 +3,8 @@
 
 A life of the compute service is what computeapi.compute.service does from its start until nothing is left to do, but
 without threads. Checkpoints stand before and after each commit and each call of the hypervisor. "Killed" is an
-exception that nothing catches, and nothing of the killed owner can write or call anything afterwards; the database rolls back
-what was not committed, as it does when a process dies.
+exception that nothing catches, and nothing of the killed owner can write or call anything afterwards; the database
+rolls back what was not committed, as it does when a process dies.
 """
 
 from __future__ import annotations
