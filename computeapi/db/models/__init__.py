@@ -2,6 +2,8 @@
 """Every table, a class each; a module a family."""
 
 from computeapi.db.models.base import Base
+from computeapi.db.models.certificates import Certificate, CertificateAuthority, VpnAddress
+from computeapi.db.models.floating_ips import DnsDomain, DnsEntry, FloatingIp
 from computeapi.db.models.hosts import Host
 from computeapi.db.models.identity import (
     ApplicationCredential,
@@ -34,6 +36,7 @@ from computeapi.db.models.operator import (
     ServerGroupMember,
     TaskLog,
 )
+from computeapi.db.models.security_groups import DefaultRule, PortSecurityGroup, SecurityGroup, SecurityGroupRule
 from computeapi.db.models.servers import Allocation, BlockDevice, Flavor, FlavorAccess, Keypair, Server
 
 __all__ = [
@@ -50,10 +53,16 @@ __all__ = [
     "Base",
     "BlockDevice",
     "Cell",
+    "Certificate",
+    "CertificateAuthority",
+    "DefaultRule",
+    "DnsDomain",
+    "DnsEntry",
     "Domain",
     "FixedIp",
     "Flavor",
     "FlavorAccess",
+    "FloatingIp",
     "Group",
     "GroupMember",
     "Host",
@@ -68,6 +77,7 @@ __all__ = [
     "Network",
     "NetworkQuota",
     "Port",
+    "PortSecurityGroup",
     "Project",
     "Quota",
     "QuotaClass",
@@ -75,10 +85,13 @@ __all__ = [
     "Revocation",
     "Role",
     "Router",
+    "SecurityGroup",
+    "SecurityGroupRule",
     "Server",
     "ServerGroup",
     "ServerGroupMember",
     "Subnet",
     "TaskLog",
     "User",
+    "VpnAddress",
 ]
