@@ -101,10 +101,33 @@ def _init(conf: Settings, options: argparse.Namespace) -> None:
     )
 
 
+def _database(conf: Settings) -> Any:
+    from computeapi.db.engine import Database
+
+    return Database(conf.database_url, conf.sqlite_synchronous)
+
+
+def _ready_database(conf: Settings) -> Any:
+    """The database, if its schema is this code's."""
+    from computeapi.db import schema
+
+    db = _database(conf)
+    have, need = schema.current(db), schema.newest()
+    if have != need:
+        say(f"the database is at revision {have}, this code needs {need}; run: computeapi db upgrade")
+        raise SystemExit(1)
+    return db
+
+
 def _serve(conf: Settings, options: argparse.Namespace) -> int:
+    from computeapi.db import schema
     from computeapi.supervisor import Supervisor
 
     logs_ = conf.state_path / "log"
+    db = _database(conf)
+    if schema.upgrade(db):
+        say(f"database upgraded to revision {schema.newest()}")
+    db.close()
 
     def ready() -> None:
         url = f"http://{conf.listen}"
@@ -137,17 +160,17 @@ def _answers(url: str, seconds: float = 30.0) -> bool:
 def _api(conf: Settings, _options: argparse.Namespace) -> None:
     from computeapi.server import serve
 
+    _ready_database(conf).close()
     serve(conf)
 
 
 def _compute(conf: Settings, _options: argparse.Namespace) -> int:
     from computeapi.backends import image
     from computeapi.compute.service import AlreadyRunning, ComputeService
-    from computeapi.db.engine import Database
     from computeapi.sealing import Seal
     from computeapi.virt import load
 
-    db = Database(conf.database_url, conf.sqlite_synchronous)
+    db = _ready_database(conf)
     driver = load(
         conf.hypervisor,
         uri=conf.connection_uri,
@@ -168,9 +191,8 @@ def _compute(conf: Settings, _options: argparse.Namespace) -> int:
 
 def _db(conf: Settings, options: argparse.Namespace) -> int:
     from computeapi.db import schema
-    from computeapi.db.engine import Database
 
-    db = Database(conf.database_url, conf.sqlite_synchronous)
+    db = _database(conf)
     if options.action == "revision":
         schema.revision(db, options.message)
     elif options.action == "upgrade":
