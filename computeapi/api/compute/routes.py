@@ -7,6 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from computeapi.api.compute import extensions, flavors, images, keypairs, limits, version_documents
+from computeapi.api.compute.network_routes import NETWORKS
+from computeapi.api.compute.network_routes import RULES as NETWORK_RULES
+from computeapi.api.compute.operator_routes import OPERATOR
+from computeapi.api.compute.operator_routes import RULES as OPERATOR_RULES
 from computeapi.api.compute.servers import action_log, ips, metadata
 from computeapi.api.compute.servers import actions as server_actions
 from computeapi.api.compute.servers import filters as server_filters
@@ -28,6 +32,8 @@ RULES: list[Any] = [
     *keypairs.RULES,
     *limits.RULES,
     *images.RULES,
+    *NETWORK_RULES,
+    *OPERATOR_RULES,
 ]
 
 # Rows of several paths.
@@ -186,4 +192,8 @@ COMPUTE: dict[str, dict[str, Endpoint]] = {
     # --- extensions ---
     "/extensions": {"GET": endpoint(extensions.index, extensions.EXTENSIONS)},
     "/extensions/{alias}": {"GET": endpoint(extensions.show, extensions.EXTENSIONS)},
+    # --- networks ---
+    **NETWORKS,
+    # --- operator ---
+    **OPERATOR,
 }

@@ -47,7 +47,9 @@ def create(call: Call) -> Reply:
     wishes.check_personality(wish.personality, limits)
     planned = disks.complete(planned, flavor)
     if image:
-        _check_fit(call, image, flavor)
+        if flavor.disk_gb == 0 and not call.allows(rules.ZERO_DISK):
+            raise errors.Forbidden("Only volume-backed servers are allowed for flavors with zero disk.")
+        check_fit(image, flavor.memory_mb, flavor.disk_gb)
     common = _columns(call, wish, flavor, image) | {"availability_zone": zone, "key_data": key_data}
     with call.services.db.write() as conn:
         count = _count(call, conn, wish, flavor)
@@ -103,15 +105,13 @@ def _public_key(call: Call, conn: Connection, name: str | None) -> str | None:
         raise errors.BadRequest("Invalid key_name provided.") from None
 
 
-def _check_fit(call: Call, image: ImageInfo, flavor: FlavorRow) -> None:
-    """Raise where the image does not fit into the flavor. A disk of 0 is as large as the image, if one may have it."""
-    if flavor.memory_mb < image.min_ram:
+def check_fit(image: ImageInfo, memory_mb: int, disk_gb: int) -> None:
+    """Raise BadRequest where the image does not fit into so much. A disk of 0 is as large as the image."""
+    if memory_mb < image.min_ram:
         raise errors.BadRequest("Flavor's memory is too small for requested image.")
-    if flavor.disk_gb == 0:
-        if not call.allows(rules.ZERO_DISK):
-            raise errors.Forbidden("Only volume-backed servers are allowed for flavors with zero disk.")
+    if disk_gb == 0:
         return
-    disk, size, least = flavor.disk_gb * _GIB, image.size or 0, image.min_disk * _GIB
+    disk, size, least = disk_gb * _GIB, image.size or 0, image.min_disk * _GIB
     if size > disk:
         raise errors.BadRequest(
             f"Flavor's disk is too small for requested image. Flavor disk is {disk} bytes, image is {size} bytes."
@@ -136,8 +136,7 @@ def _columns(call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None)
         "reservation_id": wish.reservation_id,
         "image_id": wish.image_id or "",
         "image_json": orjson.dumps(properties).decode(),
-        "kernel_id": _boot_file(properties, "kernel_id"),
-        "ramdisk_id": _boot_file(properties, "ramdisk_id"),
+        **boot_columns(properties),
         "flavor_id": flavor.flavor_id,
         "flavor_json": _frozen(flavor),
         "vcpus": flavor.vcpus,
@@ -146,10 +145,9 @@ def _columns(call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None)
         "key_name": body.get("key_name"),
         "user_data": body.get("user_data"),
         "config_drive": "True" if config_drive or call.services.settings.force_config_drive else "",
-        "disk_config": _disk_config(body.get("OS-DCF:diskConfig"), image),
+        "disk_config": disk_config(body.get("OS-DCF:diskConfig"), image),
         "access_ip_v4": body.get("accessIPv4", ""),
         "access_ip_v6": body.get("accessIPv6", ""),
-        "root_device_name": "/dev/" + _text(properties, "root_device_name", "vda").removeprefix("/dev/")[:58],
         "metadata_json": orjson.dumps(body.get("metadata") or {}).decode(),
         "security_groups_json": orjson.dumps([{"name": name} for name in wish.security_groups]).decode(),
         "scheduler_hints_json": orjson.dumps(wish.hints).decode(),
@@ -173,6 +171,15 @@ def _frozen(flavor: FlavorRow) -> str:
     return orjson.dumps(values).decode()
 
 
+def boot_columns(properties: dict[str, str]) -> dict[str, str]:
+    """What an image says of how it boots."""
+    return {
+        "kernel_id": _boot_file(properties, "kernel_id"),
+        "ramdisk_id": _boot_file(properties, "ramdisk_id"),
+        "root_device_name": "/dev/" + _text(properties, "root_device_name", "vda").removeprefix("/dev/")[:58],
+    }
+
+
 def _text(properties: dict[str, str], name: str, default: str = "") -> str:
     return str(properties.get(name) or default)
 
@@ -182,7 +189,7 @@ def _boot_file(properties: dict[str, str], name: str) -> str:
     return "" if _text(properties, "kernel_id") == "nokernel" else _text(properties, name)[:64]
 
 
-def _disk_config(wanted: str | None, image: ImageInfo | None) -> str:
+def disk_config(wanted: str | None, image: ImageInfo | None) -> str:
     """AUTO: the guest's file system grows to the disk. Asked for, or what the image says, unless that forbids it."""
     said = _text(image.properties, "auto_disk_config").strip().lower() if image else ""
     if said == "disabled" and wanted == "AUTO" and image:
@@ -192,25 +199,31 @@ def _disk_config(wanted: str | None, image: ImageInfo | None) -> str:
 
 def _count(call: Call, conn: Connection, wish: Wish, flavor: FlavorRow) -> int:
     """How many servers the quota lets be made, between the least and the most asked for. Raises QuotaExceeded."""
-    call.services.db.lock(conn, f"quota:{call.project_id}")
-    limits = quotas.limits_for(conn, call.services.settings, call.project_id, call.context.user_id)
-    used = quotas.used(conn, call.project_id)
+    call.services.db.lock(conn, quotas.lock_name(call.project_id))
     each = {"instances": 1, "cores": flavor.vcpus, "ram": flavor.memory_mb}
-    room = {name: limits[name] - used[name] for name in each if limits[name] >= 0}
-    fits = min([wish.most, *(max(0, room[name]) // each[name] for name in room if each[name])])
-    if fits < wish.least:
-        over = sorted(name for name in room if each[name] * wish.most > room[name])
-        asked = {name: str(number * wish.most) for name, number in each.items()}
-        asked["instances"] = str(wish.least) if wish.least == wish.most else f"{wish.least}-{wish.most}"
-        names, requested = ", ".join(over), ", ".join(asked[name] for name in over)
-        taken = ", ".join(str(used[name]) for name in over)
-        allowed = ", ".join(str(limits[name]) for name in over)
-        raise errors.QuotaExceeded(
-            f"Quota exceeded for {names}: Requested {requested}, but already used {taken} of {allowed} {names}"
-        )
+    fits = wish.most
+    for limits, used in quotas.accounts(conn, call.services.settings, call.project_id, call.context.user_id):
+        room = {name: limits[name] - used[name] for name in each if limits[name] >= 0}
+        fits = min([fits, *(max(0, room[name]) // each[name] for name in room if each[name])])
+        if fits < wish.least:
+            raise _over_quota(wish, each, room, limits, used)
     if wish.least > wishes.MAX_AT_ONCE:
         raise errors.BadRequest(f"min_count must be <= {wishes.MAX_AT_ONCE}")
     return min(fits, wishes.MAX_AT_ONCE)
+
+
+def _over_quota(
+    wish: Wish, each: dict[str, int], room: dict[str, int], limits: dict[str, int], used: dict[str, int]
+) -> errors.QuotaExceeded:
+    over = sorted(name for name in room if each[name] * wish.most > room[name])
+    asked = {name: str(number * wish.most) for name, number in each.items()}
+    asked["instances"] = str(wish.least) if wish.least == wish.most else f"{wish.least}-{wish.most}"
+    names, requested = ", ".join(over), ", ".join(asked[name] for name in over)
+    taken = ", ".join(str(used[name]) for name in over)
+    allowed = ", ".join(str(limits[name]) for name in over)
+    return errors.QuotaExceeded(
+        f"Quota exceeded for {names}: Requested {requested}, but already used {taken} of {allowed} {names}"
+    )
 
 
 def _one(

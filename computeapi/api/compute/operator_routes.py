@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's lines of ROUTES: hosts, services, aggregates, quotas, usage and the like. A block a noun; `routes` has
+the rest of the Compute API.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from computeapi.api.compute import (
+    availability_zones,
+    hosts,
+    hypervisors,
+    pci,
+    quota_classes,
+    quotas,
+    services,
+)
+from computeapi.endpoint import Endpoint, endpoint
+
+Table = dict[str, dict[str, Endpoint]]
+
+RULES: list[Any] = [
+    *availability_zones.RULES,
+    *hosts.RULES,
+    *hypervisors.RULES,
+    *pci.RULES,
+    *quota_classes.RULES,
+    *quotas.RULES,
+    *services.RULES,
+]
+
+_AVAILABILITY_ZONES: Table = {
+    "/os-availability-zone": {"GET": endpoint(availability_zones.index, availability_zones.ZONES + "list")},
+    "/os-availability-zone/detail": {"GET": endpoint(availability_zones.detail, availability_zones.ZONES + "detail")},
+}
+
+_LIST_SERVICES = endpoint(services.index, services.SERVICES + "list", query=services.LIST_QUERY)
+
+
+def _change_service(handler: Any, since: str | None = None) -> Endpoint:
+    return endpoint(handler, services.SERVICES + "update", body=services.CHANGE, since=since)
+
+
+_SERVICES: Table = {
+    "/os-services": {
+        "GET": _LIST_SERVICES,
+        "DELETE": endpoint(
+            services.remove_named, services.SERVICES + "delete", body=services.DELETE, status=204
+        ),  # as documented
+    },
+    "/os-services/detail": {"GET": _LIST_SERVICES},  # as documented
+    "/os-services/enable": {"PUT": _change_service(services.enable)},
+    "/os-services/disable": {"PUT": _change_service(services.disable)},
+    "/os-services/disable-log-reason": {"PUT": _change_service(services.disable_log_reason)},
+    "/os-services/force-down": {"PUT": _change_service(services.force_down, "2.11")},
+    "/os-services/{service_id}": {"DELETE": endpoint(services.remove, services.SERVICES + "delete", status=204)},
+}
+
+_HYPERVISORS: Table = {
+    "/os-hypervisors": {"GET": endpoint(hypervisors.index, hypervisors.HYPERVISORS + "list")},
+    "/os-hypervisors/detail": {"GET": endpoint(hypervisors.detail, hypervisors.HYPERVISORS + "list-detail")},
+    "/os-hypervisors/statistics": {"GET": endpoint(hypervisors.statistics, hypervisors.HYPERVISORS + "statistics")},
+    "/os-hypervisors/os-pci": {"GET": endpoint(hypervisors.pci_index, hypervisors.HYPERVISORS + "list-detail")},
+    "/os-hypervisors/{hypervisor_id}": {"GET": endpoint(hypervisors.show, hypervisors.HYPERVISORS + "show")},
+    "/os-hypervisors/{hypervisor_id}/uptime": {"GET": endpoint(hypervisors.uptime, hypervisors.HYPERVISORS + "uptime")},
+    "/os-hypervisors/{hypervisor_id}/search": {"GET": endpoint(hypervisors.search, hypervisors.HYPERVISORS + "search")},
+    "/os-hypervisors/{hypervisor_id}/servers": {
+        "GET": endpoint(hypervisors.servers, hypervisors.HYPERVISORS + "servers")
+    },
+    "/os-hypervisors/{hypervisor_id}/os-pci": {"GET": endpoint(hypervisors.pci_show, hypervisors.HYPERVISORS + "show")},
+    # as documented: the id twice
+    "/os-hypervisors/{hypervisor_id}/{again}": {"GET": endpoint(hypervisors.show, hypervisors.HYPERVISORS + "show")},
+    "/os-hypervisors/{hypervisor_id}/{again}/uptime": {
+        "GET": endpoint(hypervisors.uptime, hypervisors.HYPERVISORS + "uptime")
+    },
+}
+
+_PCI: Table = {
+    "/os-pci": {"GET": endpoint(pci.index, pci.PCI + "index")},
+    "/os-pci/detail": {"GET": endpoint(pci.detail, pci.PCI + "detail")},
+    "/os-pci/{pci_id}": {"GET": endpoint(pci.show, pci.PCI + "show")},
+}
+
+_HOSTS: Table = {
+    "/os-hosts": {"GET": endpoint(hosts.index, hosts.HOSTS + "list", query=hosts.LIST_QUERY, until="2.42")},
+    "/os-hosts/{host_name}": {
+        "GET": endpoint(hosts.show, hosts.HOSTS + "show", until="2.42"),
+        "PUT": endpoint(hosts.update, hosts.HOSTS + "update", body=hosts.UPDATE, until="2.42"),
+    },
+    "/os-hosts/{host_name}/reboot": {"GET": endpoint(hosts.power("reboot"), hosts.HOSTS + "reboot", until="2.42")},
+    "/os-hosts/{host_name}/shutdown": {
+        "GET": endpoint(hosts.power("shutdown"), hosts.HOSTS + "shutdown", until="2.42")
+    },
+    "/os-hosts/{host_name}/startup": {"GET": endpoint(hosts.power("startup"), hosts.HOSTS + "start", until="2.42")},
+}
+
+
+def _quotas(deleted: int) -> dict[str, Endpoint]:
+    return {
+        "GET": endpoint(quotas.show, quotas.QUOTAS + "show", loads=quotas.load, query=quotas.QUERY),
+        "PUT": endpoint(
+            quotas.update, quotas.QUOTAS + "update", loads=quotas.load, body=quotas.UPDATE, query=quotas.QUERY
+        ),
+        "DELETE": endpoint(
+            quotas.remove, quotas.QUOTAS + "delete", loads=quotas.load, query=quotas.QUERY, status=deleted
+        ),
+    }
+
+
+_QUOTA_DETAIL = endpoint(quotas.detail, quotas.QUOTAS + "detail", loads=quotas.load, query=quotas.QUERY)
+_QUOTA_DEFAULTS = endpoint(quotas.defaults, quotas.QUOTAS + "defaults", loads=quotas.load)
+
+_QUOTAS: Table = {
+    "/os-quota-sets/{project_id}": _quotas(202),
+    "/os-quota-sets/{project_id}/detail": {"GET": _QUOTA_DETAIL},
+    "/os-quota-sets/{project_id}/defaults": {"GET": _QUOTA_DEFAULTS},
+    # as documented: of the token's own project
+    "/os-quota-sets": _quotas(204),
+    "/os-quota-sets/": _quotas(204),
+    "/os-quota-sets/detail": {"GET": _QUOTA_DETAIL},
+    "/os-quota-sets/defaults": {"GET": _QUOTA_DEFAULTS},
+    "/os-quota-class-sets/{class_id}": {
+        "GET": endpoint(quota_classes.show, quota_classes.CLASSES + "show"),
+        "PUT": endpoint(quota_classes.update, quota_classes.CLASSES + "update", body=quota_classes.UPDATE),
+    },
+}
+
+OPERATOR: Table = {
+    **_AVAILABILITY_ZONES,
+    **_SERVICES,
+    **_HYPERVISORS,
+    **_PCI,
+    **_HOSTS,
+    **_QUOTAS,
+}
