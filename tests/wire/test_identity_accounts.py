@@ -193,6 +193,18 @@ def test_a_domain_goes_with_all_that_is_in_it_but_only_disabled(cloud: Cloud) ->
     assert cloud.get(f"/role_assignments?user.id={outsider['id']}").json["role_assignments"] == []
 
 
+def test_deleting_a_domain_takes_what_others_had_by_its_groups(cloud: Cloud) -> None:
+    domain, outsider, elsewhere = cloud.domain(), cloud.user(), cloud.project()
+    group = cloud.group(domain_id=domain["id"])
+    cloud.put(f"/groups/{group['id']}/users/{outsider['id']}")
+    cloud.put(f"/projects/{elsewhere['id']}/groups/{group['id']}/roles/{cloud.roles['member']}")
+    token = cloud.token(outsider["name"], "pw", elsewhere["name"])
+    cloud.patch(f"/domains/{domain['id']}", {"domain": {"enabled": False}})
+    assert cloud.works(token)
+    assert cloud.delete(f"/domains/{domain['id']}").status_code == 204
+    assert not cloud.works(token)
+
+
 def test_the_default_domain_stays(cloud: Cloud) -> None:
     assert cloud.delete("/domains/default").status_code == 403
     assert cloud.patch("/domains/default", {"domain": {"enabled": False}}).status_code == 403

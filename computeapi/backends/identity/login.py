@@ -7,6 +7,7 @@ disabled one get the same answer after the same work; so do scopes that don't ex
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,8 @@ from computeapi.backends.identity.tokens import Claims
 from computeapi.db.engine import Database
 from computeapi.db.queries.identity import accounts, credentials, logins, roles
 from computeapi.db.queries.identity.logins import Account, Scope
+
+LOG = logging.getLogger("computeapi.identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,7 @@ class Desk:
         attempts.check(key, address)
         right = passwords.matches(secret, stored)
         if not right or user is None or not user.enabled:
+            LOG.info("log-in refused: user %s from %s", user.id if user else "unknown", address)
             attempts.failed(key, address)
             raise errors.Unauthorized
 

@@ -243,6 +243,8 @@ def delete_domain(conn: Connection, domain_id: str, until: str) -> None:
         raise errors.Forbidden("A domain that is enabled can't be deleted; disable it first.")
     if domain_id == DEFAULT_DOMAIN:
         raise errors.Forbidden("The default domain can't be deleted.")
+    own_groups = select(Group.id).where(Group.domain_id == domain_id)
+    revocations.revoke_held(conn, by_group(Assignment.group_id.in_(own_groups)), until)
     _delete_users(conn, User.domain_id == domain_id, until)
     _delete_groups(conn, Group.domain_id == domain_id)
     _delete_projects(conn, Project.domain_id == domain_id, until)

@@ -76,7 +76,7 @@ def imply(conn: Connection, prior_id: str, implied_id: str) -> None:
     """Make a role imply another, which it may do already. Raises NotFound; Forbidden where it is admin."""
     accounts.require(conn, Role, prior_id)
     implied = accounts.get(conn, Role, implied_id)
-    if implied["name"] == "admin" or prior_id == implied_id:
+    if implied["name"].lower() == "admin" or prior_id == implied_id:
         raise errors.Forbidden(f"Role {implied['name']} can't be implied by that role.")
     if (prior_id, implied_id) not in implications(conn):
         accounts.insert_once(conn, ImpliedRole, prior_role_id=prior_id, implied_role_id=implied_id)
