@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -51,8 +52,7 @@ def prepare(settings: Settings, say: Say, *, admin_password: str, image_file: Pa
         write_clouds(settings, clouds, credentials)
         make_flavors(db, say)
         make_network(db, say)
-        if image_file is not None:
-            make_image(settings, db, image_file)
+        make_image(settings, db, image_file)
     finally:
         db.close()
 
@@ -122,9 +122,15 @@ def make_network(db: Database, say: Say) -> None:
     say(f"network private, {PRIVATE_CIDR}")
 
 
-def make_image(settings: Settings, db: Database, image_file: Path) -> None:
-    """The public image `tiny`, from a qcow2 file."""
+def make_image(settings: Settings, db: Database, image_file: Path | None) -> None:
+    """The public image `tiny`, from a qcow2 file; without one on the simulator, which boots nothing, an empty disk."""
     images = EmbeddedImages(settings, db)
+    if image_file is None:
+        if settings.hypervisor == "simulator":
+            with tempfile.NamedTemporaryFile() as empty:
+                empty.truncate(2**20)
+                images.ensure_image(None, "tiny", Path(empty.name), "raw")
+        return
     properties = {"os_distro": "busybox", "hw_qemu_guest_agent": "yes"}
     images.ensure_image(None, "tiny", image_file, "qcow2", properties)
 

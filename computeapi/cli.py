@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import sys
 import time
 import urllib.error
@@ -123,6 +124,9 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
     from computeapi.db import schema
     from computeapi.supervisor import Supervisor
 
+    if not _is_free(conf.listen):
+        say(f"{conf.listen} is in use by another program; set COMPUTEAPI_LISTEN to another address and port")
+        return 1
     logs_ = conf.state_path / "log"
     db = _database(conf)
     if schema.upgrade(db):
@@ -143,6 +147,18 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
             greet(auth, options.first_server, str(clouds), say)
 
     return Supervisor(["api", "compute"], logs_).run(ready)
+
+
+def _is_free(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((host.strip("[]"), int(port)))
+        except OSError:
+            return False
+    return True
 
 
 def _answers(url: str, seconds: float = 30.0) -> bool:

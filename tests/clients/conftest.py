@@ -41,11 +41,7 @@ def guests(host: IsolatedHost) -> Iterator[Cloud]:
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """A cloud on the simulator: for the many commands that need no guest."""
-    directory = tmp_path_factory.mktemp("simulated")
-    image = directory / "image.raw"
-    image.write_bytes(b"\0" * 2**20)
-    cloud = Cloud(directory / "state", ["--hypervisor", "simulator"])
+    cloud = Cloud(tmp_path_factory.mktemp("simulated"), ["--hypervisor", "simulator"])
     cloud.start()
-    cloud.openstack("image", "create", "--public", "--disk-format", "raw", "--file", str(image), "plain")
     yield cloud
     cloud.stop()
