@@ -66,6 +66,8 @@ _HARD_REBOOT_TASKS = (
     states.SUSPENDING,
     states.RESUMING,
 )
+_PLUGGED = (ACTIVE, PAUSED, STOPPED)
+_SETTLED = (ACTIVE, PAUSED, SUSPENDED, STOPPED, RESCUED, RESIZED, ERROR)
 _COPIED = (ACTIVE, STOPPED, PAUSED, SUSPENDED)
 
 
@@ -113,6 +115,20 @@ ACTIONS: dict[str, Action] = {
     ),
     "backup": Action(
         "createBackup", "createBackup", "backup", _COPIED, IDLE, states.IMAGE_BACKUP, AS_WAS, AS_WAS, True
+    ),
+    "attach_interface": Action(
+        "attach_interface", "attach_interface", "attach_interface", _PLUGGED, IDLE, None, AS_WAS, AS_WAS
+    ),
+    "detach_interface": Action(
+        "detach_interface", "detach_interface", "detach_interface", _PLUGGED, IDLE, None, AS_WAS, AS_WAS
+    ),
+    "add_fixed_ip": Action("addFixedIp", "add_fixed_ip", "reset_network", _PLUGGED, IDLE, None, AS_WAS, AS_WAS),
+    "remove_fixed_ip": Action(
+        "removeFixedIp", "remove_fixed_ip", "reset_network", _PLUGGED, IDLE, None, AS_WAS, AS_WAS
+    ),
+    "reset_network": Action("resetNetwork", "reset_network", "reset_network", _SETTLED, IDLE, None, AS_WAS, AS_WAS),
+    "inject_network_info": Action(
+        "injectNetworkInfo", "inject_network_info", "reset_network", _SETTLED, IDLE, None, AS_WAS, AS_WAS
     ),
 }
 

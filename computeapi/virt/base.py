@@ -237,6 +237,14 @@ class Hypervisor(ABC):
         """The guest is stopped and unknown to the host, with its saved state and console log. Disks stay."""
 
     @abstractmethod
+    def attach_nic(self, uuid: str, nic: NicSpec) -> None:
+        """The guest has that interface (by its MAC address), at once where it runs and at every start from now on."""
+
+    @abstractmethod
+    def detach_nic(self, uuid: str, mac: str) -> None:
+        """The guest does not have an interface with that MAC address, neither now nor at its next start."""
+
+    @abstractmethod
     def start(self, uuid: str) -> None:
         """The guest runs (from its saved state where there is one). Running already: no change."""
 

@@ -14,6 +14,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -31,6 +32,7 @@ from computeapi.virt.base import (
     HypervisorError,
     HypervisorGone,
     NetworkSpec,
+    NicSpec,
     NoSpace,
     console_tail,
 )
@@ -265,6 +267,26 @@ class SimulatedHypervisor(Hypervisor):
             data.remove_guest(uuid)
         if guest and guest.state in (PowerState.RUNNING, PowerState.PAUSED):
             self._notify(Event(uuid, PowerState.SHUTDOWN))
+
+    @simulated
+    def attach_nic(self, uuid: str, nic: NicSpec) -> None:
+        with self._store.open() as data:
+            spec = self._guest(data, uuid).spec
+            if not data.has_network(nic.network):
+                raise HypervisorError(f"guest {uuid}: there is no network {nic.network}")
+            if all(each.mac != nic.mac for each in spec.nics):
+                data.put_guest(replace(spec, nics=(*spec.nics, nic)))
+
+    @simulated
+    def detach_nic(self, uuid: str, mac: str) -> None:
+        with self._store.open() as data:
+            spec = self._guest(data, uuid).spec
+            data.put_guest(replace(spec, nics=tuple(each for each in spec.nics if each.mac != mac)))
+
+    def nics(self, uuid: str) -> list[str]:
+        """The MAC addresses of a guest's interfaces (for tests)."""
+        with self._store.open() as data:
+            return [each.mac for each in self._guest(data, uuid).spec.nics]
 
     @simulated
     def start(self, uuid: str) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from computeapi import errors
+from computeapi import errors, lifecycle
 from computeapi.api.network import attributes as a
 from computeapi.api.network import views
 from computeapi.api.network.attributes import Attribute
 from computeapi.api.network.common import invalid, is_admin, scope, view_one
 from computeapi.api.network.networks import columns, require
 from computeapi.db.models import Port
-from computeapi.db.queries import addresses, network_quotas
+from computeapi.db.queries import addresses, interfaces, network_quotas, servers
 from computeapi.db.queries import network_changes as changes
 from computeapi.db.queries import networks as queries
 from computeapi.db.queries.addresses import AddressInUse, NoMoreAddresses
@@ -268,7 +268,21 @@ def remove(call: Call) -> None:
             f"Port {target.uuid} cannot be deleted directly via the port API: has device owner {target.device_owner}.",
             kind="ServicePortInUse",
         )
-    if target.server_id is not None:
-        raise in_use(target)
     with call.services.db.write() as conn:
-        addresses.delete_port(conn, target.id)
+        if target.server_id is None:
+            addresses.delete_port(conn, target.id)
+        else:
+            _detach(call, conn, target)
+
+
+def _detach(call: Call, conn: Connection, target: Any) -> None:
+    """The guest loses the interface first; the port goes when it has."""
+    server = servers.get_by_key(conn, target.server_id)
+    if server is None or server.host is None:
+        raise in_use(target)
+    interfaces.release_with_server(conn, target.id)
+    payload = {"port_id": target.uuid}
+    try:
+        lifecycle.begin(conn, call.services, call.context, server, "detach_interface", payload)
+    except errors.Conflict:
+        raise in_use(target) from None

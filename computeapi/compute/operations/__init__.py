@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from computeapi.compute.operation import Operation, Work
-from computeapi.compute.operations import build, power, questions, snapshot
+from computeapi.compute.operations import build, interfaces, power, questions, snapshot
 
 OPERATIONS: dict[str, Operation] = {
     "build": build.BUILD,
@@ -24,6 +24,9 @@ OPERATIONS: dict[str, Operation] = {
     "resume": power.RESUME,
     "snapshot": snapshot.SNAPSHOT,
     "backup": snapshot.BACKUP,
+    "attach_interface": interfaces.ATTACH,
+    "detach_interface": interfaces.DETACH,
+    "reset_network": interfaces.RESET_NETWORK,
 }
 
 QUESTIONS: dict[str, Callable[[Work], Any]] = {

@@ -94,7 +94,7 @@ def allocate(conn: Connection, *, server_id: int, project_id: str, requested: li
     _lock_subnets(conn, [item.network_id for item in requested if item.network_id])
     for position, item in enumerate(requested):  # as many as the server has interfaces
         if item.port_id:
-            _take_port(conn, server_id, project_id, item.port_id, position)
+            take_port(conn, server_id, project_id, item.port_id, position)
         else:
             _new_port(conn, server_id, project_id, item, position)
     return addresses_json(conn, server_id)
@@ -109,7 +109,8 @@ def _lock_subnets(conn: Connection, network_uuids: list[str]) -> None:
         ).all()
 
 
-def _take_port(conn: Connection, server_id: int, project_id: str, port_id: str, position: int) -> None:
+def take_port(conn: Connection, server_id: int, project_id: str, port_id: str, position: int) -> None:
+    """A port that a user made becomes a server's interface. Raises BadRequest where it is unknown or in use."""
     row = conn.execute(
         select(Port.id, Port.server_id, Port.router_id).where(Port.uuid == port_id, Port.project_id == project_id)
     ).first()
@@ -341,7 +342,7 @@ def _delete_ports(conn: Connection, chosen: Any) -> None:
     conn.execute(
         update(FixedIp)
         .where(FixedIp.port_id.in_(keys))
-        .values(port_id=None, free=1, reserved=0, updated_at=clock.now())
+        .values(port_id=None, free=1 - FixedIp.reserved, updated_at=clock.now())
     )
     conn.execute(delete(Port).where(Port.id.in_(keys)))
 

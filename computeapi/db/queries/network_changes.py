@@ -111,6 +111,14 @@ def default_pools(block: Block, gateway: str | None, first: int | None = None, l
     return [{"start": str(base + low), "end": str(base + high)} for low, high in ranges if low <= high]
 
 
+def without(block: Block, pools: Sequence[Pool], address: str) -> list[Pool]:
+    """The pools less one address."""
+    found: list[Pool] = []
+    for pool in pools:
+        found += default_pools(block, address, offset_of(block, pool["start"]), offset_of(block, pool["end"]))
+    return found
+
+
 def pool_columns(block: Block, pools: Sequence[Pool]) -> dict[str, Any]:
     """A subnet's columns that say what may be given out. Whatever was before, it is looked through anew."""
     first, last = host_range(block)
@@ -220,7 +228,7 @@ def give_back(conn: Connection, port_key: int, kept: Sequence[str] = ()) -> None
     statement = update(FixedIp).where(FixedIp.port_id == port_key)
     if kept:
         statement = statement.where(FixedIp.address.not_in(kept))
-    conn.execute(statement.values(port_id=None, free=1, reserved=0, updated_at=clock.now()))
+    conn.execute(statement.values(port_id=None, free=1 - FixedIp.reserved, updated_at=clock.now()))
 
 
 def gateway_to_port(conn: Connection, subnet_key: int, address: str, port_key: int) -> bool:

@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,9 @@ from computeapi.virt.base import (
     Event,
     HostInfo,
     Hypervisor,
+    HypervisorError,
     NetworkSpec,
+    NicSpec,
     console_tail,
 )
 from computeapi.virt.libvirt import domain_xml
@@ -34,9 +37,12 @@ from computeapi.virt.libvirt.events import Watcher
 from computeapi.virt.libvirt.guest import Guest, power_state
 from computeapi.virt.libvirt.host import HostProbe
 from computeapi.virt.libvirt.networks import Networks
+from computeapi.virt.libvirt.xml import to_text
 
 LOG = logging.getLogger(__name__)
 CONSOLE_BYTES = 100 * 1024
+_DETACH_SECONDS = 20.0  # that a guest has to let go of a device
+_DETACH_PAUSE = 0.5  # between being asked again
 
 
 class LibvirtHypervisor(Hypervisor):
@@ -178,6 +184,21 @@ class LibvirtHypervisor(Hypervisor):
             for name in self._consoles.names(conn):
                 if name.startswith(f"{uuid}.log"):
                     self._consoles.delete(conn, name)
+
+    def attach_nic(self, uuid: str, nic: NicSpec) -> None:
+        document = to_text(domain_xml.nic(nic))
+        with self._guest(uuid, f"attaching {nic.mac}") as guest:
+            guest.attach_nic(document, nic.mac)
+
+    def detach_nic(self, uuid: str, mac: str) -> None:
+        until = time.monotonic() + _DETACH_SECONDS
+        while True:
+            with self._guest(uuid, f"detaching {mac}") as guest:
+                if guest.detach_nic(mac):
+                    return
+            if time.monotonic() > until:
+                raise HypervisorError(f"guest {uuid}: does not let go of the interface {mac}")
+            time.sleep(_DETACH_PAUSE)
 
     def start(self, uuid: str) -> None:
         with self._guest(uuid, "starting") as guest:

@@ -12,7 +12,7 @@ from computeapi.states import PowerState
 from computeapi.virt.base import HypervisorError
 from computeapi.virt.libvirt.domain_xml import NAMESPACE
 from computeapi.virt.libvirt.errors import MISSING, unless
-from computeapi.virt.libvirt.xml import element, parse, to_text
+from computeapi.virt.libvirt.xml import Element, element, parse, to_text
 
 AGENT_TIMEOUT = 10  # seconds for a command to the guest's agent
 _LOOK_SECONDS = 0.2  # between looks how far the copy of a disk is
@@ -173,6 +173,31 @@ class Guest:
             with unless(libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_OPERATION_INVALID):  # it ended meanwhile
                 self._domain.blockJobAbort(target, 0)
 
+    def attach_nic(self, document: str, mac: str) -> None:
+        """See Hypervisor.attach_nic; `document` is the interface's definition."""
+        for where, found in self._interfaces(mac).items():
+            if found is None:
+                self._domain.attachDeviceFlags(document, where)
+
+    def detach_nic(self, mac: str) -> bool:
+        """See Hypervisor.detach_nic: False while a running guest, which is asked each time, has not let go of it."""
+        for where, found in self._interfaces(mac).items():
+            if found is not None:
+                with unless(libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED):  # under way already
+                    self._domain.detachDeviceFlags(found, where)
+        return not any(self._interfaces(mac).values())
+
+    def _interfaces(self, mac: str) -> dict[int, str | None]:
+        """The interface with that MAC address in the definition and, where it runs, in the guest itself."""
+        views = {libvirt.VIR_DOMAIN_AFFECT_CONFIG: libvirt.VIR_DOMAIN_XML_INACTIVE}
+        if self._domain.isActive():
+            views[libvirt.VIR_DOMAIN_AFFECT_LIVE] = 0
+        found: dict[int, str | None] = {}
+        for where, flags in views.items():
+            nics = parse(self._domain.XMLDesc(flags)).findall("devices/interface")
+            found[where] = next((to_text(nic) for nic in nics if _mac(nic) == mac.lower()), None)
+        return found
+
     def set_password(self, user: str, password: str) -> None:
         """See Hypervisor.set_password."""
         self._domain.agentSetResponseTimeout(AGENT_TIMEOUT, 0)
@@ -210,6 +235,11 @@ class Guest:
         except libvirt.libvirtError as error:
             _unless_gone(error)
         return answer
+
+
+def _mac(nic: Element) -> str:
+    found = nic.find("mac")
+    return "" if found is None else str(found.get("address")).lower()
 
 
 def _unless_gone(error: libvirt.libvirtError) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import update
 
 from computeapi import clock, errors, journal, lifecycle, states, validation
 from computeapi.api import parameters as p
+from computeapi.api.compute import attach_interfaces
 from computeapi.api.compute.servers import images
 from computeapi.api.compute.servers.loader import load
 from computeapi.ask import Refused, ask
@@ -209,5 +210,6 @@ SERVER_ACTIONS: dict[str, Endpoint] = {
         _row(images.create_backup, "os-create-backup", images.CREATE_BACKUP),
         relaxed=Versioned(validation.relaxed(images.CREATE_BACKUP_V2)),
     ),
+    **attach_interfaces.ACTIONS,
     "forceDelete": _row(act("force_delete"), "os-deferred-delete:force", _NOTHING),
 }
