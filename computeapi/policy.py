@@ -8,6 +8,7 @@ about 160 µs for each.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,8 @@ from oslo_policy import policy as oslo
 
 from computeapi import errors
 from computeapi.context import Context
+
+LOG = logging.getLogger("computeapi.policy")
 
 ADMIN = "rule:context_is_admin"
 ADMIN_OR_OWNER = "rule:admin_or_owner"
@@ -70,8 +73,8 @@ class Policy:
         self._rules = list(rules)
         self._file = str(Path(policy_file).absolute())
         self._memo: dict[tuple[str, frozenset[str], bool, bool], bool] = {}
-        self._checked = 0.0
-        self._stamp: float | None = None
+        self._checked = time.monotonic()
+        self._stamp = _modified(self._file)
         self._enforcer = self._load()
 
     def _load(self) -> Any:
@@ -85,24 +88,29 @@ class Policy:
             return
         self._checked = moment
         stamp = _modified(self._file)
-        if stamp != self._stamp:
-            if self._stamp is not None or stamp is not None:
-                self._enforcer = self._load()
-                self._memo = {}
-            self._stamp = stamp
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._enforcer = self._load()
+        except Exception:  # half written, or no JSON: whoever may what stays as it was
+            LOG.exception("%s can't be read; the rules from before stay in force", self._file)
+        self._memo = {}
 
     def allows(self, name: str, context: Context, project_id: str | None, user_id: str | None = None) -> bool:
         """Whether `context` may do `name` to something of that project and user."""
         self._reload_if_changed()
-        same_project, same_user = project_id == context.project_id, user_id == context.user_id
+        # oslo.policy compares texts: what is nobody's would be in the project of a token without one ("None").
+        target = {"project_id": project_id or "", "user_id": user_id or ""}
         if name not in self._plain:
-            return self._decide(name, context, {"project_id": project_id, "user_id": user_id})
+            return self._decide(name, context, target)
+        same_project, same_user = target["project_id"] == context.project_id, target["user_id"] == context.user_id
         key = (name, context.roles, same_project, same_user)
         known = self._memo.get(key)
         if known is None:
             if len(self._memo) > _MEMO_LIMIT:
                 self._memo = {}
-            known = self._memo[key] = self._decide(name, context, {"project_id": project_id, "user_id": user_id})
+            known = self._memo[key] = self._decide(name, context, target)
         return known
 
     def check(self, name: str, context: Context, project_id: str | None, user_id: str | None = None) -> None:
@@ -125,7 +133,8 @@ def make_enforcer(rules: Iterable[Any], policy_file: str) -> Any:
     """An oslo.policy Enforcer with our defaults and the operator's overrides, loaded once."""
     conf = cfg.ConfigOpts()
     conf([], project="computeapi", default_config_files=[])
-    enforcer = oslo.Enforcer(conf, policy_file=policy_file if os.path.exists(policy_file) else None)
+    path = os.path.abspath(policy_file)  # oslo.policy looks for a relative one in /etc, not here
+    enforcer = oslo.Enforcer(conf, policy_file=path if os.path.exists(path) else None)
     enforcer.suppress_default_change_warnings = True
     enforcer.suppress_deprecation_warnings = True
     enforcer.register_defaults(list(rules))
