@@ -110,6 +110,9 @@ ACTIONS: dict[str, Action] = {
     "unpause": Action("unpause", "unpause", "unpause", (PAUSED,), IDLE, states.UNPAUSING, ACTIVE),
     "suspend": Action("suspend", "suspend", "suspend", (ACTIVE,), IDLE, states.SUSPENDING, SUSPENDED),
     "resume": Action("resume", "resume", "resume", (SUSPENDED,), IDLE, states.RESUMING, ACTIVE),
+    "rebuild": Action("rebuild", "rebuild", "rebuild", (ACTIVE, STOPPED, ERROR), IDLE, states.REBUILDING, ACTIVE),
+    "rescue": Action("rescue", "rescue", "rescue", (ACTIVE, STOPPED, ERROR), IDLE, states.RESCUING, RESCUED),
+    "unrescue": Action("unrescue", "unrescue", "unrescue", (RESCUED,), IDLE, states.UNRESCUING, ACTIVE),
     "snapshot": Action(
         "createImage", "createImage", "snapshot", _COPIED, IDLE, states.IMAGE_SNAPSHOT_PENDING, AS_WAS, AS_WAS, True
     ),
@@ -160,6 +163,13 @@ def begin(
     check_state(now, action.says, action.vm_states, action.task_states)
     _enter(conn, now, action)
     _enqueue(conn, services, context, now, action, now.host, payload)
+
+
+def check(services: Services, context: Context, server: ServerRow, name: str) -> None:
+    """Raise what `begin` would: for a handler that has more to look at first. Says nothing of what comes meanwhile."""
+    action = ACTIONS[name]
+    check_lock(services, context, server, action)
+    check_state(server, action.says, action.vm_states, action.task_states)
 
 
 def check_lock(services: Services, context: Context, server: ServerRow, action: Action | None = None) -> None:

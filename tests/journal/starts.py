@@ -113,8 +113,19 @@ def _with_image(**more: Any) -> Callable[[World, ServerRow, str], None]:
     return start
 
 
+def _with_payload(**payload: Any) -> Callable[[World, ServerRow, str], None]:
+    def start(world: World, server: ServerRow, action: str) -> None:
+        with world.db.write() as conn:
+            lifecycle.begin(conn, world.services, world.context, server, action, {"secret": "tell-nobody", **payload})
+
+    return start
+
+
+RESCUE_IMAGE = str(uuid.uuid4())
+
 # Action → what starts it.
 STARTS: dict[str, Callable[[World, ServerRow, str], None]] = {
+    "rescue": _with_payload(image_id=RESCUE_IMAGE, admin_password="tell-nobody", properties={"hw_disk_bus": "ide"}),
     "snapshot": _with_image(),
     "backup": _with_image(backup_type="daily", rotation=1),
 }

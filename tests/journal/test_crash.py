@@ -22,7 +22,7 @@ from computeapi.compute.operations import OPERATIONS
 from computeapi.db.models import Action, Base, Host
 from computeapi.db.queries.servers import ServerRow
 from computeapi.journal import Entry, Fenced
-from computeapi.states import ACTIVE, DELETED, ERROR, PAUSED, SOFT_DELETED, STOPPED, SUSPENDED
+from computeapi.states import ACTIVE, DELETED, ERROR, PAUSED, RESCUED, SOFT_DELETED, STOPPED, SUSPENDED
 from computeapi.virt.base import HypervisorError, HypervisorGone
 from tests.journal.world import Killed, World
 
@@ -49,6 +49,9 @@ CASES: dict[str, Case] = {
     "unpause": Case(("create", "pause"), "unpause", ACTIVE),
     "suspend": Case(("create",), "suspend", SUSPENDED),
     "resume": Case(("create", "suspend"), "resume", ACTIVE),
+    "rebuild": Case(("create",), "rebuild", ACTIVE),
+    "rescue": Case(("create",), "rescue", RESCUED),
+    "unrescue": Case(("create", "rescue"), "unrescue", ACTIVE),
     "snapshot": Case(("create",), "snapshot", ACTIVE, ACTIVE),
     "backup": Case(("create", "stop", "backup"), "backup", STOPPED, STOPPED),
 }

@@ -29,7 +29,7 @@ from computeapi.db.queries import addresses, servers
 from computeapi.db.queries.servers import ServerRow
 from computeapi.policy import Policy
 from computeapi.settings import Settings
-from computeapi.states import ACTIVE, BUILDING, ERROR, PAUSED, SOFT_DELETED, STOPPED, SUSPENDED, PowerState
+from computeapi.states import ACTIVE, BUILDING, ERROR, PAUSED, RESCUED, SOFT_DELETED, STOPPED, SUSPENDED, PowerState
 from computeapi.virt.simulator import SimulatedHypervisor
 from tests.journal.starts import STARTS, Images
 
@@ -53,6 +53,7 @@ _GUEST_DOES = {
     SOFT_DELETED: PowerState.SHUTDOWN,
     PAUSED: PowerState.PAUSED,
     SUSPENDED: PowerState.SUSPENDED,
+    RESCUED: PowerState.RUNNING,
 }
 
 

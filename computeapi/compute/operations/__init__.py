@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from computeapi.compute.operation import Operation, Work
-from computeapi.compute.operations import build, interfaces, power, questions, snapshot
+from computeapi.compute.operations import build, interfaces, power, questions, rebuild, rescue, snapshot
 
 OPERATIONS: dict[str, Operation] = {
     "build": build.BUILD,
@@ -22,6 +22,9 @@ OPERATIONS: dict[str, Operation] = {
     "unpause": power.UNPAUSE,
     "suspend": power.SUSPEND,
     "resume": power.RESUME,
+    "rebuild": rebuild.REBUILD,
+    "rescue": rescue.RESCUE,
+    "unrescue": rescue.UNRESCUE,
     "snapshot": snapshot.SNAPSHOT,
     "backup": snapshot.BACKUP,
     "attach_interface": interfaces.ATTACH,

@@ -17,9 +17,13 @@ from computeapi.states import PowerState
 def fetch_image(work: Work) -> None:
     """The image's bytes are on this host, as the base of its servers' disks."""
     work.save(task_state=states.BLOCK_DEVICE_MAPPING)
-    if not work.server.image_id:
-        return
-    image = work.tools.images.show(work.context, work.server.image_id)
+    if work.server.image_id:
+        ensure_image(work, work.server.image_id)
+
+
+def ensure_image(work: Work, image_id: str) -> None:
+    """An image's bytes are on this host, as `guest.base_name` calls them. Raises Conflict for one that has none."""
+    image = work.tools.images.show(work.context, image_id)
     if image.status != "active":
         raise errors.Conflict(f"Image {image.id} is not active.")
     work.driver.ensure_base(

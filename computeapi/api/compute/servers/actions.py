@@ -14,7 +14,7 @@ from sqlalchemy import update
 from computeapi import clock, errors, journal, lifecycle, states, validation
 from computeapi.api import parameters as p
 from computeapi.api.compute import attach_interfaces
-from computeapi.api.compute.servers import images
+from computeapi.api.compute.servers import images, rebuild, rescue
 from computeapi.api.compute.servers.loader import load
 from computeapi.ask import Refused, ask
 from computeapi.db.models import Server
@@ -71,6 +71,8 @@ RULES = [
         ("GET", "/servers/{server_id}/os-instance-actions/{request_id}"),
     ),
     *images.RULES,
+    *rebuild.RULES,
+    *rescue.RULES,
 ]
 
 # --- schemas ---
@@ -205,6 +207,12 @@ SERVER_ACTIONS: dict[str, Endpoint] = {
     "changePassword": _row(change_password, "os-admin-password", _CHANGE_PASSWORD),
     "os-resetState": _row(reset_state, "os-admin-actions:reset_state", _RESET_STATE),
     "restore": _row(act("restore"), "os-deferred-delete:restore", _NOTHING),
+    "rebuild": replace(
+        _row(rebuild.rebuild, "servers:rebuild", rebuild.REBUILD),
+        relaxed=Versioned(validation.relaxed(rebuild.REBUILD_V2)),
+    ),
+    "rescue": _row(rescue.rescue, "os-rescue", rescue.RESCUE, status=200),
+    "unrescue": _row(act("unrescue"), "os-unrescue", _NOTHING),
     "createImage": _row(images.create_image, "servers:create_image", images.CREATE_IMAGE),
     "createBackup": replace(
         _row(images.create_backup, "os-create-backup", images.CREATE_BACKUP),

@@ -19,9 +19,10 @@ from computeapi.api.compute.servers.disks import Disk
 from computeapi.api.compute.servers.metadata import check_count
 from computeapi.api.compute.servers.wishes import Wish
 from computeapi.backends.image.base import ImageInfo
-from computeapi.db.queries import addresses, flavors, keypairs, quotas, servers
+from computeapi.db.queries import addresses, flavors, keypairs, quotas, server_groups, servers
 from computeapi.db.queries.flavors import FlavorRow
 from computeapi.db.queries.security_groups import security_groups_exist
+from computeapi.db.queries.server_groups import GroupRow
 from computeapi.endpoint import Call, Reply
 
 _GIB = 1024**3
@@ -50,17 +51,21 @@ def create(call: Call) -> Reply:
         if flavor.disk_gb == 0 and not call.allows(rules.ZERO_DISK):
             raise errors.Forbidden("Only volume-backed servers are allowed for flavors with zero disk.")
         check_fit(image, flavor.memory_mb, flavor.disk_gb)
-    common = _columns(call, wish, flavor, image) | {"availability_zone": zone, "key_data": key_data}
+    common = _columns(call, wish, flavor, image) | {"availability_zone": zone, "requested_zone": zone}
+    common["key_data"] = key_data
     with call.services.db.write() as conn:
         count = _count(call, conn, wish, flavor)
-        made = [_one(call, conn, wish, common, planned, host, index, count) for index in range(count)]
+        group = _group(call, conn, wish, count)
+        made = [_one(call, conn, wish, common, planned, host, group, index, count) for index in range(count)]
     return _answer(call, wish, made[0], common)
 
 
 def _place(call: Call, wish: Wish) -> tuple[str | None, str | None]:
     """The zone, and the host that an administrator named."""
-    settings = call.services.settings
-    known = wish.zone is None or scheduler.zone_exists(settings, wish.zone)
+    known = wish.zone is None
+    if wish.zone is not None:
+        with call.services.db.read() as conn:
+            known = scheduler.zone_exists(conn, call.services.settings, wish.zone)
     if not (wish.host or wish.node):
         if not known:
             raise errors.BadRequest("The requested availability zone is not available")
@@ -212,6 +217,22 @@ def _count(call: Call, conn: Connection, wish: Wish, flavor: FlavorRow) -> int:
     return min(fits, wishes.MAX_AT_ONCE)
 
 
+def _group(call: Call, conn: Connection, wish: Wish, count: int) -> GroupRow | None:
+    """The server group that the hints name, locked, where that many more may be in it."""
+    uuid = wish.hints.get("group")
+    if not uuid:
+        return None
+    try:
+        group = server_groups.find(conn, uuid, None if call.context.is_admin else call.project_id, lock=True)
+    except errors.NotFound as error:
+        raise errors.BadRequest(error.message) from None
+    user_id = call.context.user_id
+    most = quotas.limits_for(conn, call.services.settings, call.project_id, user_id)["server_group_members"]
+    if 0 <= most < server_groups.count_members(conn, group, user_id) + count:
+        raise errors.QuotaExceeded("Quota exceeded, too many servers in group")
+    return group
+
+
 def _over_quota(
     wish: Wish, each: dict[str, int], room: dict[str, int], limits: dict[str, int], used: dict[str, int]
 ) -> errors.QuotaExceeded:
@@ -233,6 +254,7 @@ def _one(
     common: dict[str, Any],
     planned: list[Disk],
     host: str | None,
+    group: GroupRow | None,
     index: int,
     count: int,
 ) -> str:
@@ -250,6 +272,8 @@ def _one(
             "launch_index": index,
         },
     )
+    if group is not None:
+        server_groups.add_member(conn, group, key)
     servers.add_block_devices(conn, [_block_device(key, disk) for disk in planned])
     shown = addresses.allocate(conn, server_id=key, project_id=call.project_id, requested=wish.requested)
     servers.change(conn, key, {"addresses_json": shown})

@@ -85,9 +85,7 @@ def create_backup(call: Call) -> Reply:
 def start(call: Call, action: str, name: str, metadata: dict[str, str], payload: dict[str, Any]) -> str:
     """Register an image of the server and start `action`, which fills it; the image's id."""
     server: ServerRow = call.target
-    row = lifecycle.ACTIONS[action]
-    lifecycle.check_lock(call.services, call.context, server, row)
-    lifecycle.check_state(server, row.says, row.vm_states, row.task_states)
+    lifecycle.check(call.services, call.context, server, action)
     _check_metadata(call, metadata)
     image_id = register(call, name, "backup" if action == "backup" else "snapshot", metadata)
     try:

@@ -18,6 +18,8 @@ _ip: p.Schema = {**_ADDRESS, "format": "ip"}
 _ipv4: p.Schema = {**_ADDRESS, "format": "ipv4"}
 _ipv6: p.Schema = {**_ADDRESS, "format": "ipv6"}
 
+ACCESS: p.Schema = {"accessIPv4": _ipv4, "accessIPv6": _ipv6}
+
 PERSONALITY: p.Schema = {
     "type": "array",
     "items": p.obj(
@@ -77,8 +79,7 @@ def _create(name: p.Schema, user_data: p.Schema) -> p.Schema:
             "metadata": p.metadata,
             "networks": {"type": "array", "items": p.obj(_NETWORK)},
             "OS-DCF:diskConfig": p.disk_config,
-            "accessIPv4": _ipv4,
-            "accessIPv6": _ipv6,
+            **ACCESS,
             "personality": PERSONALITY,
             "availability_zone": name,
             "block_device_mapping": {"type": "array", "items": p.obj(_DEVICE)},
@@ -100,7 +101,7 @@ def _create(name: p.Schema, user_data: p.Schema) -> p.Schema:
 def _update(name: p.Schema) -> p.Schema:
     return p.wrapped(
         "server",
-        p.obj({"name": name, "OS-DCF:diskConfig": p.disk_config, "accessIPv4": _ipv4, "accessIPv6": _ipv6}),
+        p.obj({"name": name, "OS-DCF:diskConfig": p.disk_config, **ACCESS}),
     )
 
 
