@@ -18,6 +18,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from computeapi import clock, errors
 from computeapi.db.models import FixedIp, Network, Port, Server, Subnet
+from computeapi.db.queries import firewall, floating_ips, security_groups
 from computeapi.db.queries.common import insert_key
 from computeapi.macs import mac_for
 
@@ -193,7 +194,9 @@ def insert_port(conn: Connection, network_key: int, *, mac: str | None = None, *
     """A port without addresses; its key and id."""
     port_uuid = str(uuid.uuid4())
     values = {"mac": mac or _new_mac(conn), "created_at": clock.now(), **columns}
-    return insert_key(conn, insert(Port).values(uuid=port_uuid, network_id=network_key, **values)), port_uuid
+    key = insert_key(conn, insert(Port).values(uuid=port_uuid, network_id=network_key, **values))
+    security_groups.begin_port(conn, key, columns)
+    return key, port_uuid
 
 
 def may_have(cidr: str, address: str) -> bool:
@@ -322,6 +325,7 @@ def _next_unused(conn: Connection, subnet_key: int, mark: int, ranges: list[tupl
 
 def release(conn: Connection, server_id: int) -> None:
     """A server's interfaces are gone and its addresses free; ports that a user made outlive it."""
+    firewall.server_changed(conn, server_id)
     conn.execute(
         update(Port)
         .where(Port.server_id == server_id, Port.preserve == 1)
@@ -339,6 +343,8 @@ def _delete_ports(conn: Connection, chosen: Any) -> None:
     keys = [row[0] for row in conn.execute(chosen)]
     if not keys:
         return
+    security_groups.forget_ports(conn, keys)
+    floating_ips.forget_ports(conn, keys)
     conn.execute(
         update(FixedIp)
         .where(FixedIp.port_id.in_(keys))
@@ -403,11 +409,15 @@ def addresses_json(conn: Connection, server_id: int) -> str:
                     "OS-EXT-IPS-MAC:mac_addr": mac,
                 }
             )
+    for name, mac, address in floating_ips.of_server(conn, server_id):
+        item = {"version": 4, "addr": address, "OS-EXT-IPS:type": "floating", "OS-EXT-IPS-MAC:mac_addr": mac}
+        shown.setdefault(name, []).append(item)
     return orjson.dumps(shown).decode()
 
 
 def refresh(conn: Connection, server_id: int) -> None:
-    """Write a server's addresses_json anew, after an interface or address changed."""
+    """Write a server's addresses_json anew, after an interface or address changed. Hosts are told."""
+    security_groups.members_changed(conn, server_id)
     conn.execute(update(Server).where(Server.id == server_id).values(addresses_json=addresses_json(conn, server_id)))
 
 

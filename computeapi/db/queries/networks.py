@@ -35,10 +35,11 @@ class Kind:
     special: Mapping[str, Callable[[list[str]], ColumnElement[bool]]] = field(default_factory=dict)
     booleans: frozenset[str] = frozenset({"admin_state_up"})
     integers: frozenset[str] = frozenset({"revision_number"})
+    missing: str = "{word} {id} could not be found."
 
     def not_found(self, uuid: str) -> errors.NotFound:
         """The error for an id that nothing (to be seen) has."""
-        return errors.NotFound(f"{self.word} {uuid} could not be found.", kind=f"{self.word}NotFound")
+        return errors.NotFound(self.missing.format(word=self.word, id=uuid), kind=f"{self.word}NotFound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def _has_tag(model: Any, tag: str) -> ColumnElement[bool]:
     return found
 
 
-def _tags(model: Any) -> dict[str, Callable[[list[str]], ColumnElement[bool]]]:
+def tag_filters(model: Any) -> dict[str, Callable[[list[str]], ColumnElement[bool]]]:
     """The four filters of the tagging extension; a value has tags separated by commas."""
 
     def split(values: list[str]) -> list[ColumnElement[bool]]:
@@ -72,11 +73,13 @@ def _tags(model: Any) -> dict[str, Callable[[list[str]], ColumnElement[bool]]]:
     }
 
 
-def _own(model: Any) -> Callable[[str], ColumnElement[bool]]:
+def own(model: Any) -> Callable[[str], ColumnElement[bool]]:
+    """A project sees its own rows alone."""
     return lambda project_id: model.project_id == project_id
 
 
-def _common(model: Any) -> dict[str, Any]:
+def common_fields(model: Any) -> dict[str, Any]:
+    """What all nouns are filtered and sorted by."""
     return {
         "id": model.uuid,
         "name": model.name,
@@ -96,7 +99,7 @@ NETWORKS = Kind(
     Network,
     select(*Network.__table__.c),
     {
-        **_common(Network),
+        **common_fields(Network),
         "shared": Network.shared,
         "router:external": Network.external,
         "admin_state_up": Network.admin_state_up,
@@ -109,7 +112,7 @@ NETWORKS = Kind(
         "provider:segmentation_id": Network.vlan,
     },
     lambda project_id: or_(Network.project_id == project_id, Network.shared == 1, Network.external == 1),
-    special=_tags(Network),
+    special=tag_filters(Network),
     booleans=frozenset({"shared", "router:external", "admin_state_up", "is_default", "port_security_enabled"}),
     integers=frozenset({"mtu", "provider:segmentation_id", "revision_number"}),
 )
@@ -127,7 +130,7 @@ SUBNETS = Kind(
     .select_from(Subnet)
     .join(Network, Network.id == Subnet.network_id),
     {
-        **_common(Subnet),
+        **common_fields(Subnet),
         "network_id": Network.uuid,
         "ip_version": Subnet.ip_version,
         "cidr": Subnet.cidr,
@@ -138,7 +141,7 @@ SUBNETS = Kind(
         "ipv6_address_mode": Subnet.ipv6_address_mode,
     },
     lambda project_id: or_(Subnet.project_id == project_id, Network.project_id == project_id, Network.shared == 1),
-    special=_tags(Subnet),
+    special=tag_filters(Subnet),
     booleans=frozenset({"enable_dhcp", "shared"}),
     integers=frozenset({"ip_version", "revision_number"}),
 )
@@ -200,7 +203,7 @@ PORTS = Kind(
     .outerjoin(Server, Server.id == Port.server_id)
     .outerjoin(Router, Router.id == Port.router_id),
     {
-        **_common(Port),
+        **common_fields(Port),
         "network_id": Network.uuid,
         "mac_address": Port.mac,
         "device_id": DEVICE_ID,
@@ -211,7 +214,7 @@ PORTS = Kind(
         "binding:host_id": func.coalesce(Server.host, ""),
     },
     lambda project_id: or_(Port.project_id == project_id, Network.project_id == project_id),
-    special={**_tags(Port), "device_id": _by_device, "fixed_ips": _by_fixed_ips},
+    special={**tag_filters(Port), "device_id": _by_device, "fixed_ips": _by_fixed_ips},
     booleans=frozenset({"admin_state_up", "port_security_enabled"}),
 )
 
@@ -221,9 +224,9 @@ ROUTERS = Kind(
     "Router",
     Router,
     select(*Router.__table__.c),
-    {**_common(Router), "admin_state_up": Router.admin_state_up, "status": literal("ACTIVE")},
-    _own(Router),
-    special=_tags(Router),
+    {**common_fields(Router), "admin_state_up": Router.admin_state_up, "status": literal("ACTIVE")},
+    own(Router),
+    special=tag_filters(Router),
 )
 
 
