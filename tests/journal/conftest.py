@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from computeapi.compute import runner
+from computeapi.compute.operation import Work
 from computeapi.db.engine import Database
 from computeapi.settings import Settings
 from tests.journal.world import World
@@ -15,8 +15,9 @@ from tests.journal.world import World
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits before it tries again need not wait here."""
-    monkeypatch.setattr(runner, "_UNDO_PAUSE", 0.0)
+    """What waits before it looks or tries again need not wait here."""
+    pause = Work.pause
+    monkeypatch.setattr(Work, "pause", lambda work, _seconds: pause(work, 0))
 
 
 @pytest.fixture

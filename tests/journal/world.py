@@ -158,7 +158,9 @@ class Owner:
         """From the start until nothing more can be done now; why things were left. Raises Killed."""
         tools = self.take_over()
         reconcile.run(tools)
-        return self.work()
+        lefts = self.work()
+        reconcile.run(tools)
+        return lefts
 
     def work(self) -> list[runner.Left]:
         """Claim and run until nothing more can be done now."""
