@@ -16,8 +16,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from computeapi.db import schema
 from computeapi.db.engine import Database
-from computeapi.db.models import Base
 
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0")
 _QUIET = ("log_min_messages=fatal", "autovacuum=off", "max_connections=200", "listen_addresses=")
@@ -38,7 +38,7 @@ class Engine(ABC):
 def create_tables(url: str) -> None:
     """Make all tables in an empty database."""
     database = Database(url)
-    Base.metadata.create_all(database.engine)
+    schema.create(database)
     database.close()
 
 

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from computeapi.db.engine import Database
+from computeapi.db.models import Base
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,3 +50,10 @@ def revision(db: Database, message: str) -> None:
     number = len(list(ScriptDirectory.from_config(_config()).walk_revisions())) + 1
     with db.write() as conn:
         command.revision(_config(conn), message, autogenerate=True, rev_id=f"{number:04d}")
+
+
+def create(db: Database) -> None:
+    """All tables of an empty database at once, as the newest revision has them (tests, benchmarks)."""
+    with db.write() as conn:
+        Base.metadata.create_all(conn)
+        command.stamp(_config(conn), "head")

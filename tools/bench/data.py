@@ -19,8 +19,9 @@ from computeapi import clock, states
 from computeapi.backends.identity.tokens import Claims, TokenCodec
 from computeapi.backends.image.embedded import EmbeddedImages
 from computeapi.context import with_implied
+from computeapi.db import schema
 from computeapi.db.engine import Database
-from computeapi.db.models import Base, Flavor, Keypair, Server
+from computeapi.db.models import Flavor, Keypair, Server
 from computeapi.db.queries import addresses
 from computeapi.settings import Settings
 
@@ -55,7 +56,7 @@ def public_key(number: int) -> str:
 
 def fill(settings: Settings, db: Database, servers: int = SERVERS) -> Cloud:
     """Make the tables and what is in them; the rows are the same at each call but for their ids."""
-    Base.metadata.create_all(db.engine)
+    schema.create(db)
     project_id, user_id = uuid.uuid4().hex, uuid.uuid4().hex
     with db.write() as conn:
         conn.execute(insert(Flavor), [_flavor(number) for number in range(FLAVORS)])
