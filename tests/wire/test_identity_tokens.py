@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from computeapi import clock
 from computeapi.app import create_app
 from computeapi.backends import identity
 from computeapi.backends.identity import attempts as attempts_module
@@ -132,8 +133,10 @@ def test_nocatalog(cloud: Cloud) -> None:
 # --- a token for a token ---
 
 
-def test_a_token_for_a_token_lives_no_longer_and_names_the_chain(cloud: Cloud) -> None:
+def test_a_token_for_a_token_lives_no_longer_and_names_the_chain(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cloud.login("admin", ADMIN_PASSWORD, scope="unscoped")
+    shifted = clock.shifted
+    monkeypatch.setattr(clock, "shifted", lambda seconds: shifted(seconds + 100))
     identity = {"methods": ["token"], "token": {"id": first.headers["X-Subject-Token"]}}
     second = cloud.authenticate(identity, {"project": {"id": cloud.projects["admin"]}})
     assert second.status_code == 201
@@ -169,7 +172,9 @@ def test_two_methods_must_be_of_one_user(cloud: Cloud) -> None:
 
 def test_wrong_passwords_unknown_and_disabled_users_get_the_same_answer(cloud: Cloud) -> None:
     user, project, _ = cloud.someone()
-    disabled = cloud.user(enabled=False)
+    disabled = cloud.user()
+    cloud.grant("member", disabled["id"], project["id"])
+    cloud.patch(f"/users/{disabled['id']}", {"user": {"enabled": False}})
     without = cloud.post("/users", {"user": {"name": "without"}}).json["user"]
     for who, secret in (
         ({"id": user["id"]}, "wrong"),
@@ -182,9 +187,10 @@ def test_wrong_passwords_unknown_and_disabled_users_get_the_same_answer(cloud: C
         ({"id": without["id"]}, "None"),
         ({"id": user["id"]}, "pw" * 5000),
     ):
-        answer = cloud.authenticate(password(who, secret), {"project": {"id": project["id"]}})
-        assert (answer.status_code, answer.json) == (401, UNAUTHORIZED)
-        assert answer.headers["WWW-Authenticate"].startswith("Keystone uri=")
+        for scope in ({"project": {"id": project["id"]}}, "unscoped"):
+            answer = cloud.authenticate(password(who, secret), scope)
+            assert (answer.status_code, answer.json) == (401, UNAUTHORIZED)
+            assert answer.headers["WWW-Authenticate"].startswith("Keystone uri=")
 
 
 def test_every_refusal_costs_one_password_check(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
