@@ -8,14 +8,18 @@ is left it says why, host by host.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import Connection, delete, insert, select, update
 
 from computeapi import clock
 from computeapi.db.models import Allocation, Host, Server
+from computeapi.db.queries import aggregates, server_groups
+from computeapi.db.queries.server_groups import Neighbours
 from computeapi.settings import Settings
 
 
@@ -30,6 +34,7 @@ class Wanted:
     host: str | None = None  # only this one (an administrator said so)
     hints: Mapping[str, Any] = field(default_factory=dict)
     exclude: frozenset[str] = frozenset()
+    extra_specs: Mapping[str, str] | None = None  # of the flavor; None: of the one that the server has
 
 
 class Candidate(NamedTuple):
@@ -49,6 +54,7 @@ class Candidate(NamedTuple):
     cpu_ratio: float
     ram_ratio: float
     disk_ratio: float
+    own_zone: str | None  # None: the default one
 
 
 class NoValidHost(Exception):
@@ -77,6 +83,10 @@ class _Facts:
     settings: Settings
     alive_since: str
     hosts_of: Mapping[str, str | None]  # server id → host, of the servers that hints name
+    neighbours: Neighbours | None  # the others of the server's group
+    aggregates: Mapping[str, Mapping[str, set[str]]]  # host → metadata of its aggregates
+    extra_specs: Mapping[str, str]
+    project_id: str
 
 
 Filter = Callable[[Candidate, Wanted, _Facts], "str | None"]
@@ -96,8 +106,8 @@ def _asked_for(host: Candidate, wanted: Wanted, _facts: _Facts) -> str | None:
     return "excluded" if host.name in wanted.exclude else None
 
 
-def _zone(_host: Candidate, wanted: Wanted, facts: _Facts) -> str | None:
-    if wanted.zone and wanted.zone != facts.settings.default_availability_zone:
+def _zone(host: Candidate, wanted: Wanted, facts: _Facts) -> str | None:
+    if wanted.zone and wanted.zone != (host.own_zone or facts.settings.default_availability_zone):
         return "not in the availability zone"
     return None
 
@@ -126,8 +136,87 @@ def _different_host(host: Candidate, wanted: Wanted, facts: _Facts) -> str | Non
     return None
 
 
+def _group(host: Candidate, _wanted: Wanted, facts: _Facts) -> str | None:
+    group = facts.neighbours
+    if group is None:
+        return None
+    if group.policy == "affinity" and group.hosts and host.name not in group.hosts:
+        return "not the host of the server's group"
+    if group.policy == "anti-affinity" and group.hosts[host.name] >= group.max_per_host:
+        return "the host of another server of the group"
+    return None
+
+
+# --- extra specs: nova/scheduler/filters/extra_specs_ops.py ---
+
+_NUMBERS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.ge,  # at least; kept so for old flavors
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_TEXTS: dict[str, Callable[[Any, Any], bool]] = {
+    "s==": operator.eq,
+    "s!=": operator.ne,
+    "s<": operator.lt,
+    "s<=": operator.le,
+    "s>": operator.gt,
+    "s>=": operator.ge,
+}
+
+
+def _matches(value: str, wish: str) -> bool:
+    """Whether `value` is what `wish` asks for: "ssd", "s!= ssd", ">= 5", "<in> s", "<or> ssd <or> nvme" …"""
+    name, _, rest = str(wish).strip().partition(" ")
+    asked = rest.strip()
+    if name == "<or>":
+        return value in [choice.strip() for choice in asked.split("<or>")]
+    if name == "<in>":
+        return asked in value
+    if name == "<all-in>":
+        return all(part.strip() in value for part in asked.split("<all-in>") if part.strip())
+    if name in _TEXTS:
+        return _TEXTS[name](value, asked)
+    if name in _NUMBERS:
+        try:
+            return _NUMBERS[name](float(value), float(asked))
+        except ValueError:
+            return False
+    return value == str(wish)
+
+
+_SCOPE = "aggregate_instance_extra_specs:"
+_TENANTS = "filter_tenant_id"  # and with anything behind: many projects, each in a key of its own
+
+
+def _aggregate(host: Candidate, _wanted: Wanted, facts: _Facts) -> str | None:
+    """Aggregates that are some projects' alone, and extra specs that ask for aggregates' metadata, as in Nova."""
+    metadata = facts.aggregates.get(host.name, {})
+    owners = {
+        name.strip() for key in metadata if key.startswith(_TENANTS) for name in ",".join(metadata[key]).split(",")
+    }
+    if owners and facts.project_id not in owners:
+        return "kept for other projects"
+    for key, wish in facts.extra_specs.items():
+        if key.startswith(_SCOPE) and not any(
+            _matches(value, wish) for value in metadata.get(key.removeprefix(_SCOPE), ())
+        ):
+            return "not in an aggregate that the flavor asks for"
+    return None
+
+
 # Asked in this order; the first that refuses a host gives the reason.
-FILTERS: tuple[Filter, ...] = (_up, _asked_for, _zone, _room, _same_host, _different_host)
+FILTERS: tuple[Filter, ...] = (
+    _up,
+    _asked_for,
+    _zone,
+    _aggregate,
+    _room,
+    _same_host,
+    _different_host,
+    _group,
+)
 
 _CANDIDATES = select(
     Host.name,
@@ -144,6 +233,7 @@ _CANDIDATES = select(
     Host.cpu_allocation_ratio,
     Host.ram_allocation_ratio,
     Host.disk_allocation_ratio,
+    Host.availability_zone,
 )
 
 
@@ -154,7 +244,7 @@ def _ids(hint: Any) -> list[str]:
 def place(conn: Connection, settings: Settings, server_id: int, wanted: Wanted, role: str = "current") -> str:
     """Pick a host and reserve there; its name. Raises NoValidHost."""
     hosts = [Candidate._make(row) for row in conn.execute(_CANDIDATES)]
-    facts = _facts(conn, settings, wanted)
+    facts = _facts(conn, settings, wanted, server_id)
     reasons: dict[str, str] = {}
     fit: list[Candidate] = []
     for host in hosts:
@@ -163,21 +253,46 @@ def place(conn: Connection, settings: Settings, server_id: int, wanted: Wanted, 
             reasons[host.name] = reason
         else:
             fit.append(host)
-    fit.sort(key=lambda host: (host.servers, host.memory_mb_used - host.memory_mb * host.ram_ratio, host.name))
+    fit.sort(key=lambda host: _order(host, facts))
     for host in fit:
         if reserve(conn, host.name, server_id, wanted, role):
+            if role == "current":
+                zone = host.own_zone or settings.default_availability_zone
+                conn.execute(update(Server).where(Server.id == server_id).values(availability_zone=zone))
             return host.name
         reasons[host.name] = "just filled up"
     raise NoValidHost(reasons)
 
 
-def _facts(conn: Connection, settings: Settings, wanted: Wanted) -> _Facts:
+def _order(host: Candidate, facts: _Facts) -> tuple[Any, ...]:
+    """Soft group policies first, then the emptiest host."""
+    group, near = facts.neighbours, 0
+    if group is not None and group.policy.startswith("soft-"):
+        near = group.hosts[host.name] * (-1 if group.policy == "soft-affinity" else 1)
+    return near, host.servers, host.memory_mb_used - host.memory_mb * host.ram_ratio, host.name
+
+
+def _facts(conn: Connection, settings: Settings, wanted: Wanted, server_id: int) -> _Facts:
     named = _ids(wanted.hints.get("same_host")) + _ids(wanted.hints.get("different_host"))
     hosts: dict[str, str | None] = {}
     if named:
         rows = conn.execute(select(Server.uuid, Server.host).where(Server.uuid.in_(named), Server.deleted == 0))
         hosts = {row[0]: row[1] for row in rows}
-    return _Facts(settings, clock.shifted(-settings.service_down_time), hosts)
+    project_id, flavor_json = conn.execute(
+        select(Server.project_id, Server.flavor_json).where(Server.id == server_id)
+    ).one()
+    extra_specs = wanted.extra_specs
+    if extra_specs is None:
+        extra_specs = orjson.loads(flavor_json).get("extra_specs", {})
+    return _Facts(
+        settings,
+        clock.shifted(-settings.service_down_time),
+        hosts,
+        server_groups.neighbours(conn, server_id),
+        aggregates.metadata_by_host(conn),
+        extra_specs,
+        project_id,
+    )
 
 
 def reserve(conn: Connection, host: str, server_id: int, wanted: Wanted, role: str = "current") -> bool:
@@ -244,6 +359,9 @@ def is_alive(conn: Connection, settings: Settings, host: str) -> bool:
     return row is not None and not row[0] and row[1] >= clock.shifted(-settings.service_down_time)
 
 
-def zone_exists(settings: Settings, zone: str) -> bool:
-    """Whether there is such an availability zone."""
-    return zone == settings.default_availability_zone
+def zone_exists(conn: Connection, settings: Settings, zone: str) -> bool:
+    """Whether there is such an availability zone, with a host that is not disabled (the default one always is)."""
+    if zone == settings.default_availability_zone:
+        return True
+    inside = select(Host.id).where(Host.availability_zone == zone, Host.disabled == 0)
+    return conn.execute(inside.limit(1)).first() is not None

@@ -5,28 +5,33 @@ the rest of the Compute API.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from computeapi.api.compute import (
+    aggregates,
     availability_zones,
     hosts,
     hypervisors,
     pci,
     quota_classes,
     quotas,
+    server_groups,
     services,
 )
-from computeapi.endpoint import Endpoint, endpoint
+from computeapi.endpoint import Endpoint, actions, endpoint
 
 Table = dict[str, dict[str, Endpoint]]
 
 RULES: list[Any] = [
+    *aggregates.RULES,
     *availability_zones.RULES,
     *hosts.RULES,
     *hypervisors.RULES,
     *pci.RULES,
     *quota_classes.RULES,
     *quotas.RULES,
+    *server_groups.RULES,
     *services.RULES,
 ]
 
@@ -126,6 +131,38 @@ _QUOTAS: Table = {
     },
 }
 
+_UPDATE_AGGREGATE = replace(
+    endpoint(aggregates.update, aggregates.AGGREGATES + "update", body=aggregates.UPDATE), relaxed=aggregates.UPDATE_V2
+)
+
+_AGGREGATES: Table = {
+    "/os-aggregates": {
+        "GET": endpoint(aggregates.index, aggregates.AGGREGATES + "index"),
+        "POST": replace(
+            endpoint(aggregates.create, aggregates.AGGREGATES + "create", body=aggregates.CREATE),
+            relaxed=aggregates.CREATE_V2,
+        ),
+    },
+    "/os-aggregates/{aggregate_id}": {
+        "GET": endpoint(aggregates.show, aggregates.AGGREGATES + "show"),
+        "PUT": _UPDATE_AGGREGATE,
+        "POST": _UPDATE_AGGREGATE,
+        "DELETE": endpoint(aggregates.remove, aggregates.AGGREGATES + "delete"),
+    },
+    "/os-aggregates/{aggregate_id}/action": {"POST": actions(aggregates.ACTIONS)},
+}
+
+_SERVER_GROUPS: Table = {
+    "/os-server-groups": {
+        "GET": endpoint(server_groups.index, server_groups.GROUPS + "index", query=server_groups.LIST_QUERY),
+        "POST": endpoint(server_groups.create, server_groups.GROUPS + "create", body=server_groups.CREATE),
+    },
+    "/os-server-groups/{server_group_id}": {
+        "GET": endpoint(server_groups.show, server_groups.GROUPS + "show", loads=server_groups.load),
+        "DELETE": endpoint(server_groups.remove, server_groups.GROUPS + "delete", loads=server_groups.load, status=204),
+    },
+}
+
 OPERATOR: Table = {
     **_AVAILABILITY_ZONES,
     **_SERVICES,
@@ -133,4 +170,6 @@ OPERATOR: Table = {
     **_PCI,
     **_HOSTS,
     **_QUOTAS,
+    **_AGGREGATES,
+    **_SERVER_GROUPS,
 }

@@ -143,7 +143,7 @@ def _columns(call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None)
         "image_json": orjson.dumps(properties).decode(),
         **boot_columns(properties),
         "flavor_id": flavor.flavor_id,
-        "flavor_json": _frozen(flavor),
+        "flavor_json": frozen_flavor(flavor),
         "vcpus": flavor.vcpus,
         "memory_mb": flavor.memory_mb,
         "disk_gb": min(flavor.disk_gb + flavor.ephemeral_gb, flavors.MAX_INT),
@@ -161,7 +161,7 @@ def _columns(call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None)
     }
 
 
-def _frozen(flavor: FlavorRow) -> str:
+def frozen_flavor(flavor: FlavorRow) -> str:
     """The flavor as it is now: a server keeps it, whatever becomes of the flavor."""
     values = {
         "name": flavor.name,
@@ -219,11 +219,12 @@ def _count(call: Call, conn: Connection, wish: Wish, flavor: FlavorRow) -> int:
 
 def _group(call: Call, conn: Connection, wish: Wish, count: int) -> GroupRow | None:
     """The server group that the hints name, locked, where that many more may be in it."""
-    uuid = wish.hints.get("group")
-    if not uuid:
+    hint = wish.hints.get("group")
+    if not hint:
         return None
     try:
-        group = server_groups.find(conn, uuid, None if call.context.is_admin else call.project_id, lock=True)
+        named = hint[0] if isinstance(hint, list) else hint
+        group = server_groups.find(conn, named, None if call.context.is_admin else call.project_id, lock=True)
     except errors.NotFound as error:
         raise errors.BadRequest(error.message) from None
     user_id = call.context.user_id

@@ -145,8 +145,6 @@ def _security_groups(server: dict[str, Any]) -> list[str]:
 
 def _hints(body: dict[str, Any]) -> dict[str, Any]:
     hints = body.get("os:scheduler_hints", body.get("OS-SCH-HNT:scheduler_hints")) or {}
-    if hints.get("group"):
-        raise errors.BadRequest(f"Instance group {hints['group']} could not be found.")
     return {name: value for name, value in hints.items() if not name.startswith("_nova")}
 
 
