@@ -274,14 +274,14 @@ class SimulatedHypervisor(Hypervisor):
             spec = self._guest(data, uuid).spec
             if not data.has_network(nic.network):
                 raise HypervisorError(f"guest {uuid}: there is no network {nic.network}")
-            if all(each.mac != nic.mac for each in spec.nics):
+            if all(each.mac.lower() != nic.mac.lower() for each in spec.nics):
                 data.put_guest(replace(spec, nics=(*spec.nics, nic)))
 
     @simulated
     def detach_nic(self, uuid: str, mac: str) -> None:
         with self._store.open() as data:
             spec = self._guest(data, uuid).spec
-            data.put_guest(replace(spec, nics=tuple(each for each in spec.nics if each.mac != mac)))
+            data.put_guest(replace(spec, nics=tuple(each for each in spec.nics if each.mac.lower() != mac.lower())))
 
     def nics(self, uuid: str) -> list[str]:
         """The MAC addresses of a guest's interfaces (for tests)."""

@@ -369,6 +369,29 @@ def test_power(subject: Subject, guest: DomainSpec) -> None:
             assert driver.state(server) == driver.list_guests()[server] == state, step.__name__
 
 
+def test_interfaces_come_and_go(subject: Subject, guest: DomainSpec) -> None:
+    driver = subject.driver
+    driver.start(guest.uuid)
+    other = NicSpec("fa:16:3e:00:c0:de", guest.nics[0].network, tap=f"tap{guest.uuid[24:35]}")
+    driver.attach_nic(guest.uuid, other)
+    driver.attach_nic(guest.uuid, other)
+    assert _interfaces(driver, guest) == 2
+    driver.power_off(guest.uuid)
+    driver.start(guest.uuid)
+    assert _interfaces(driver, guest) == 2
+    driver.power_off(guest.uuid)  # this guest has no system that could let go of a device while it runs
+    driver.detach_nic(guest.uuid, other.mac.upper())
+    driver.detach_nic(guest.uuid, other.mac)
+    driver.start(guest.uuid)
+    assert _interfaces(driver, guest) == 1
+    with pytest.raises(DomainNotFound):
+        driver.attach_nic(str(uuid.uuid4()), other)
+
+
+def _interfaces(driver: Hypervisor, guest: DomainSpec) -> int:
+    return sum(name.endswith("_rx_packets") for name in driver.diagnostics(guest.uuid))
+
+
 def test_wrong_states(subject: Subject, guest: DomainSpec) -> None:
     driver = subject.driver
     for call in (driver.pause, driver.unpause, driver.suspend, driver.reboot, driver.diagnostics):

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from computeapi.app import create_app
 from computeapi.backends import image as image_backend
+from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.compute import guest
 from computeapi.db.engine import Database
 from computeapi.db.queries.servers import ServerRow
@@ -199,3 +202,15 @@ def test_add_and_remove_a_fixed_ip(api: Api, admin: Api, host1: Compute, server:
     for name in ("resetNetwork", "injectNetworkInfo"):
         assert admin.post(url, {name: None}).status_code == 202
         host1.work()
+
+
+def test_fixed_ips_quota(
+    settings: Settings, db: Database, host1: Compute, network: str, api: Api, server: ServerRow
+) -> None:
+    app = create_app(replace(settings, quota_fixed_ips=1), db=db)
+    limited = Api(app, TokenCodec(settings.secret("tokens")), ("member",), api.project_id, api.user_id)
+    answer = limited.post(f"/servers/{server.uuid}/os-interface", {"interfaceAttachment": {"net_id": network}})
+    assert (answer.status_code, answer.json["forbidden"]["message"]) == (403, "Maximum number of fixed IPs exceeded")
+    answer = limited.post(f"/servers/{server.uuid}/action", {"addFixedIp": {"networkId": network}})
+    assert answer.status_code == 403
+    assert len(api.get(f"{V}/ports").json["ports"][0]["fixed_ips"]) == 1

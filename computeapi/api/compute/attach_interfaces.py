@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from computeapi import errors, lifecycle
 from computeapi.api import parameters as p
 from computeapi.api.compute.servers.loader import load as load_server
-from computeapi.db.queries import addresses, interfaces
+from computeapi.db.queries import addresses, interfaces, network_quotas
 from computeapi.db.queries import nova_networks as networks
 from computeapi.db.queries.addresses import AddressInUse
 from computeapi.db.queries.networks import PORTS, fixed_ips_of, keys
@@ -120,6 +120,7 @@ def create(call: Call) -> dict[str, Any]:
             port_id = _take_port(conn, call, port_id, position)
         else:
             port_id = _new_port(conn, call, network_id, fixed_ip, position)
+        network_quotas.check_fixed_ips(conn, call.services.settings, server.project_id)
         addresses.refresh(conn, server.id)
         lifecycle.begin(conn, call.services, call.context, server, "attach_interface", {"port_id": port_id})
         return _one(conn, call, port_id)
@@ -188,6 +189,7 @@ def add_fixed_ip(call: Call) -> None:
             raise errors.NotFound(f"Network {network_id} could not be found for instance {server.uuid}.")
         port_key, subnet_keys = found
         addresses.take_any_address(conn, subnet_keys, port_key)
+        network_quotas.check_fixed_ips(conn, call.services.settings, server.project_id)
         addresses.refresh(conn, server.id)
         lifecycle.begin(conn, call.services, call.context, server, "add_fixed_ip")
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from computeapi import errors
 from computeapi.db.engine import Database
-from computeapi.db.models import Network, NetworkQuota, Port, Router, Subnet
+from computeapi.db.models import FixedIp, Network, NetworkQuota, Port, Router, Subnet
 from computeapi.settings import Settings
 
 # resource → the setting with its default, or Neutron's default where there is no setting
@@ -68,6 +68,21 @@ def check(db: Database, conn: Connection, settings: Settings, project_id: str | 
     count = conn.execute(select(func.count()).select_from(model).where(model.project_id == project_id)).scalar_one()
     if count >= most:
         raise errors.Conflict(f"Quota exceeded for resources: ['{resource}'].", kind="OverQuota")
+
+
+def check_fixed_ips(conn: Connection, settings: Settings, project_id: str) -> None:
+    """Raise QuotaExceeded where a project's ports have more addresses than it may. After they were given."""
+    most = settings.quota_fixed_ips
+    if most < 0:
+        return
+    count = (
+        select(func.count())
+        .select_from(FixedIp)
+        .join(Port, Port.id == FixedIp.port_id)
+        .where(Port.project_id == project_id)
+    )
+    if conn.execute(count).scalar_one() > most:
+        raise errors.QuotaExceeded("Maximum number of fixed IPs exceeded", kind="OverQuota")
 
 
 def put(conn: Connection, project_id: str, values: Mapping[str, int]) -> None:
