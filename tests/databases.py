@@ -18,6 +18,7 @@ import pytest
 
 from computeapi.db import schema
 from computeapi.db.engine import Database
+from computeapi.db.models import Base
 
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0")
 _QUIET = ("log_min_messages=fatal", "autovacuum=off", "max_connections=200", "listen_addresses=")
