@@ -101,26 +101,35 @@ def old_promises(work: Work) -> list[tuple[str, str]]:
     return [(nic["network"], nic["mac"]) for nic in old if nic["mac"] not in taken]
 
 
-def network_spec(work: Work, nic: Nic) -> NetworkSpec | None:
-    """The network of an interface as its host shall have it; None where it has no IPv4 address of ours to serve."""
-    if nic.v4 is None or nic.v4.gateway is None:
-        return None
+def network_spec(work: Work, nic: Nic) -> NetworkSpec:
+    """The network of an interface as its host shall have it: its first IPv4 subnet's, whatever the interface has.
+
+    Without such a subnet, or where that has no gateway (the host's own address), it is a bridge and nothing more.
+    """
+    with work.tools.db.read() as conn:
+        subnet = addresses.first_subnet(conn, nic.network_uuid)
+    served = subnet is not None and subnet.gateway is not None
     return NetworkSpec(
         name=network_name(nic.network_uuid),
         uuid=nic.network_uuid,
         bridge=nic.bridge,
-        cidr=nic.v4.cidr,
-        gateway=nic.v4.gateway,
-        dhcp=nic.v4.dhcp,
+        cidr=subnet.cidr if subnet and served else "",
+        gateway=(subnet.gateway or "") if subnet else "",
+        dhcp=bool(subnet and served and subnet.dhcp),
+        forward="nat" if served else "none",
         domain=work.tools.settings.dhcp_domain,
-        dns=nic.v4.dns,
+        dns=subnet.dns if subnet else (),
         mtu=nic.mtu,
     )
 
 
-def dhcp_hosts(work: Work, nic: Nic) -> list[DhcpHost]:
-    """What DHCP shall answer that interface."""
-    return [DhcpHost(nic.mac, nic.v4.address, work.server.hostname)] if nic.v4 else []
+def dhcp_hosts(work: Work, nic: Nic, spec: NetworkSpec) -> list[DhcpHost]:
+    """What DHCP shall answer that interface: its address on the subnet that the host serves."""
+    if not spec.dhcp:
+        return []
+    return [DhcpHost(nic.mac, item.address, work.server.hostname) for item in nic.addresses if item.cidr == spec.cidr][
+        :1
+    ]
 
 
 def domain_spec(work: Work) -> DomainSpec:

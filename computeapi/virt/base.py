@@ -123,7 +123,7 @@ class NetworkSpec:
     name: str  # "net-<first 11 of the network's uuid>"
     uuid: str
     bridge: str  # at most 15 characters
-    cidr: str  # "10.0.0.0/24"; the host's own address is `gateway`
+    cidr: str  # "10.0.0.0/24"; the host's own address is `gateway`. "": a bridge without addresses
     gateway: str
     dhcp: bool = True
     forward: str = "nat"  # "nat" | "open" | "none"

@@ -55,18 +55,15 @@ def plug(work: Work) -> None:
     """The networks are on this host, and promise the server its addresses."""
     for nic in guest.nics(work):
         spec = guest.network_spec(work, nic)
-        if spec is None:
-            continue
         work.driver.ensure_network(spec)
-        for host in guest.dhcp_hosts(work, nic):
+        for host in guest.dhcp_hosts(work, nic, spec):
             work.driver.ensure_dhcp_host(spec.name, host)
 
 
 def unplug(work: Work) -> None:
     """The networks promise this server nothing any more."""
     for nic in guest.nics(work):
-        if guest.network_spec(work, nic) is not None:
-            work.driver.remove_dhcp_host(guest.network_name(nic.network_uuid), nic.mac)
+        work.driver.remove_dhcp_host(guest.network_name(nic.network_uuid), nic.mac)
     for network_uuid, mac in guest.old_promises(work):
         work.driver.remove_dhcp_host(guest.network_name(network_uuid), mac)
 

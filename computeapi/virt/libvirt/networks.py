@@ -32,20 +32,21 @@ def host_xml(host: DhcpHost, *, with_name: bool = True) -> Element:
 
 def network_xml(spec: NetworkSpec) -> str:
     """The network's definition. Format: https://libvirt.org/formatnetwork.html."""
-    network = ipaddress.ip_network(spec.cidr)
     entries = []
     names: set[str] = set()
     for host in spec.hosts:
         entries.append(host_xml(host, with_name=host.hostname not in names))
         names.add(host.hostname)
-    family = "ipv6" if network.version == 6 else None
-    address = element(
-        "ip",
-        element("dhcp", *entries) if spec.dhcp and entries else None,
-        address=spec.gateway,
-        prefix=network.prefixlen,
-        family=family,
-    )
+    address = None
+    if spec.cidr:
+        network = ipaddress.ip_network(spec.cidr)
+        address = element(
+            "ip",
+            element("dhcp", *entries) if spec.dhcp and entries else None,
+            address=spec.gateway,
+            prefix=network.prefixlen,
+            family="ipv6" if network.version == 6 else None,
+        )
     forwarders = [element("forwarder", addr=server) for server in spec.dns]
     made = element(
         "network",
