@@ -51,7 +51,7 @@ def create_app(settings: Settings, **given: Any) -> falcon.App[Any, Any]:
     app.req_options.strip_url_path_trailing_slash = False
     app.add_error_handler(Exception, _on_crash)
     app.add_error_handler(falcon.HTTPError, _on_http_error)
-    app.add_error_handler(errors.Error, _on_error)
+    app.add_error_handler(errors.Error, partial(_on_error, settings))
     for service, table in routes.ROUTES.items():
         for path, methods in table.items():
             app.add_route(routes.PREFIX[service] + path, Resource(services, service, methods))
@@ -184,12 +184,14 @@ def _service(path: str) -> str:
     return "compute"
 
 
-def _on_error(req: falcon.Request, resp: falcon.Response, error: errors.Error, _params: Any) -> None:
+def _on_error(
+    settings: Settings, req: falcon.Request, resp: falcon.Response, error: errors.Error, _params: Any
+) -> None:
     status, name = errors.fault(error)
     for header, value in error.headers.items():
         resp.set_header(header, value)
     if status == 401:
-        uri = f"{req.prefix}/identity/v3"
+        uri = settings.identity_url or f"{settings.public_url or req.prefix}/identity/v3"
         resp.set_header("WWW-Authenticate", f'Keystone uri="{uri}"')
     _write_fault(req, resp, status, name, error.message, error.kind)
 
