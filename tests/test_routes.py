@@ -7,6 +7,7 @@ is sent, never a 5xx.
 
 from __future__ import annotations
 
+import importlib
 import random
 import re
 import uuid
@@ -27,12 +28,12 @@ from computeapi.db.models import Domain, Group, Keypair, Project, Role, User
 from computeapi.db.queries import servers
 from computeapi.endpoint import ANY_TOKEN, PUBLIC
 from computeapi.policy import Policy
-from computeapi.routes import list_rules
+from computeapi.routes import ROUTES, list_rules
 from computeapi.settings import Settings
 from computeapi.versions import MAX, MIN
 from tests.conftest import Api
 from tests.databases import Engine
-from tests.hostile import BODIES, EXAMPLE_IMAGE, EXAMPLE_TEXT, SEGMENTS, TEXTS, bodies, example
+from tests.hostile import BODIES, EXAMPLE_IMAGE, EXAMPLE_TEXT, SEGMENTS, TEXTS, VALUES, bodies, example
 from tests.tables import Line, lines
 from tests.wire.conftest import add_flavor, add_host, add_image, server_values
 
@@ -72,6 +73,7 @@ class World:
             for name, (role, same_project) in PERSONAS.items()
         }
         self.names = self._fill(db)
+        self.networks = self._fill_networks()
 
     def _fill(self, db: Database) -> dict[str, str]:
         add_host(db, "host1")
@@ -107,8 +109,29 @@ class World:
             headers["Content-Type"] = kind
         return self._client.simulate_request(method, url, body=data, headers=headers)
 
+    def _fill_networks(self) -> dict[str, str]:
+        """One of each thing of the network service, by the name of its collection; `{id}` stands for it there."""
+        made: dict[str, str] = {}
+        for noun, attributes in (
+            ("network", {"name": "net"}),
+            ("subnet", {"ip_version": 4, "cidr": "192.0.2.0/24"}),
+            ("port", {}),
+            ("router", {"name": "router"}),
+        ):
+            if f"/v2.0/{noun}s" not in ROUTES.get("network", {}):
+                continue
+            if noun in ("subnet", "port"):
+                attributes = attributes | {"network_id": made["networks"]}
+            body = {noun: attributes | {"project_id": self.project_id}}
+            answer = self.personas["admin"].post(f"/network/v2.0/{noun}s", body)
+            assert answer.status_code == 201, answer.text
+            made[f"{noun}s"] = answer.json[noun]["id"]
+        return made
+
     def url(self, line: Line, **given: str) -> str:
         """The row's URL with what there is in place of its variables."""
+        if line.service == "network" and "{id}" in line.template:
+            given.setdefault("id", self.networks.get(line.template.split("/")[2], "x"))
         return re.sub(r"\{(\w+)\}", lambda found: given.get(found[1]) or self.names.get(found[1], "x"), line.path)
 
 
@@ -157,6 +180,8 @@ def _denied() -> list[Any]:
     """(row, persona): the default rule says no, for what is the project's and for what is the persona's own."""
     policy, found = Policy(list_rules(), "/nonexistent"), []
     for line in PROTECTED:
+        if MIN not in line.row.window:  # written for a version to come
+            continue
         for persona, (role, same_project) in PERSONAS.items():
             context = Context("req-1", "me", "mine", with_implied([role]))
             targets = {("mine", "me"), ("mine", "you") if same_project else ("yours", "you")}
@@ -223,6 +248,31 @@ def test_hostile_values(world: World, line: Line, version: str) -> None:
     for body in chosen:
         data = orjson.dumps(body)
         check(world.send("admin", line.method, world.url(line), data, JSON, version), line, body)
+
+
+NEUTRON = [
+    line
+    for line in LINES
+    if re.fullmatch(r"network (POST|PUT) /v2.0/(networks|subnets|ports|routers)(/\{id\})?", line.name)
+]
+
+
+@pytest.mark.parametrize("line", NEUTRON, ids=ids)
+def test_hostile_attributes(world: World, line: Line) -> None:
+    """Neutron's bodies: each attribute of the noun's table with each bad value, alone in a body that is right."""
+    noun = line.template.split("/")[2]
+    module = importlib.import_module(f"computeapi.api.network.{noun}")
+    table = getattr(module, "TABLE", None) or (module.CREATE if line.method == "POST" else module.UPDATE)
+    right: dict[str, Any] = {}
+    if line.method == "POST" and noun in ("subnets", "ports"):
+        right = {"network_id": world.networks["networks"]}
+    if line.method == "POST" and noun == "subnets":
+        right |= {"ip_version": 4, "cidr": "198.51.100.0/28"}
+    for name in table:
+        for value in VALUES:
+            body = {noun.removesuffix("s"): right | {name: value}}
+            data = orjson.dumps(body)
+            check(world.send("admin", line.method, world.url(line), data, JSON, str(MIN)), line, body)
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.row.query], ids=ids)
