@@ -9,30 +9,47 @@ from dataclasses import replace
 from typing import Any
 
 from computeapi.api.compute import (
+    agents,
     aggregates,
     availability_zones,
+    baremetal_nodes,
+    cells,
+    external_events,
     hosts,
     hypervisors,
+    migrations,
     pci,
     quota_classes,
     quotas,
     server_groups,
+    server_password,
     services,
+    usage,
+    usage_audit,
 )
+from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.endpoint import Endpoint, actions, endpoint
 
 Table = dict[str, dict[str, Endpoint]]
 
 RULES: list[Any] = [
+    *agents.RULES,
     *aggregates.RULES,
     *availability_zones.RULES,
+    *baremetal_nodes.RULES,
+    *cells.RULES,
+    *external_events.RULES,
     *hosts.RULES,
     *hypervisors.RULES,
+    *migrations.RULES,
     *pci.RULES,
     *quota_classes.RULES,
     *quotas.RULES,
     *server_groups.RULES,
+    *server_password.RULES,
     *services.RULES,
+    *usage.RULES,
+    *usage_audit.RULES,
 ]
 
 _AVAILABILITY_ZONES: Table = {
@@ -163,6 +180,100 @@ _SERVER_GROUPS: Table = {
     },
 }
 
+_USAGE: Table = {
+    "/os-simple-tenant-usage": {"GET": endpoint(usage.index, usage.USAGE + "list", query=usage.QUERY)},
+    "/os-simple-tenant-usage/{project_id}": {
+        "GET": endpoint(usage.show, usage.USAGE + "show", loads=quotas.load, query=usage.QUERY)
+    },
+}
+for _path in ("/os-instance_usage_audit_log", "/os-instance-usage-audit-log"):  # clients' and documented
+    _USAGE[_path] = {"GET": endpoint(usage_audit.index, usage_audit.AUDIT + "list")}
+    _USAGE[_path + "/{before_timestamp}"] = {"GET": endpoint(usage_audit.show, usage_audit.AUDIT + "show")}
+
+_AGENTS: Table = {
+    "/os-agents": {
+        "GET": endpoint(agents.index, agents.AGENTS, query=agents.LIST_QUERY),
+        "POST": endpoint(agents.create, agents.AGENTS, body=agents.CREATE),
+        "DELETE": endpoint(agents.remove_named, agents.AGENTS, query=agents.DELETE_QUERY, status=202),  # as documented
+    },
+    "/os-agents/{agent_id}": {
+        "PUT": endpoint(agents.update, agents.AGENTS, body=agents.UPDATE),
+        "DELETE": endpoint(agents.remove, agents.AGENTS),
+    },
+}
+
+_EVENTS: Table = {
+    "/os-server-external-events": {
+        "POST": endpoint(external_events.create, external_events.EVENTS + "create", body=external_events.CREATE)
+    },
+    "/os-migrations": {"GET": endpoint(migrations.index, migrations.MIGRATIONS + "index", query=migrations.QUERY)},
+    "/servers/{server_id}/os-server-password": {
+        "GET": endpoint(server_password.show, server_password.PASSWORD + "show", loads=load_server),
+        "DELETE": endpoint(server_password.clear, server_password.PASSWORD + "clear", loads=load_server, status=204),
+    },
+}
+
+
+def _cells(handler: Any, **more: Any) -> Endpoint:
+    return endpoint(cells.where_on(handler), cells.CELLS, **more)
+
+
+_CAPACITIES = _cells(cells.capacities)
+
+_CELLS: Table = {
+    "/os-cells": {
+        "GET": _cells(cells.index, query=cells.LIST_QUERY),
+        "POST": replace(
+            endpoint(cells.where_on(cells.create), cells.CELLS + ":create", body=cells.CREATE), relaxed=cells.CREATE_V2
+        ),
+    },
+    "/os-cells/detail": {"GET": _cells(cells.detail, query=cells.LIST_QUERY)},
+    "/os-cells/info": {"GET": _cells(cells.info)},
+    "/os-cells/capacities": {"GET": _CAPACITIES},
+    "/os-cells/sync_instances": {
+        "POST": endpoint(cells.where_on(cells.sync_instances), cells.CELLS + ":sync_instances", body=cells.SYNC)
+    },
+    "/os-cells/{cell_id}": {
+        "GET": _cells(cells.show),
+        "PUT": replace(
+            endpoint(cells.where_on(cells.update), cells.CELLS + ":update", body=cells.UPDATE), relaxed=cells.UPDATE_V2
+        ),
+        "DELETE": endpoint(cells.where_on(cells.remove), cells.CELLS + ":delete"),
+    },
+    "/os-cells/{cell_id}/capacities": {"GET": _CAPACITIES},
+}
+
+_NODES = baremetal_nodes.NODES
+
+
+def _baremetal(loads: Any, status: int) -> Table:
+    one = {
+        "GET": endpoint(baremetal_nodes.show, _NODES + "show", loads=loads, status=status),
+        "DELETE": endpoint(baremetal_nodes.remove, _NODES + "delete", loads=loads, status=202),
+    }
+    return {
+        "/os-baremetal-nodes": {
+            "GET": endpoint(baremetal_nodes.index, _NODES + "list", loads=loads, status=status),
+            "POST": endpoint(
+                baremetal_nodes.create, _NODES + "create", loads=loads, body=baremetal_nodes.CREATE, status=status
+            ),
+        },
+        "/os-baremetal-nodes/{node_id}": one,
+    }
+
+
+_SERVERS_NODES = {"/servers/{server_id}" + path: methods for path, methods in _baremetal(load_server, 202).items()}
+
+_BAREMETAL: Table = {
+    **_baremetal(None, 200),
+    "/os-baremetal-nodes/{node_id}/action": {"POST": actions(baremetal_nodes.actions_table(None, 200))},
+    # as documented: a server's
+    **_SERVERS_NODES,
+    "/servers/{server_id}/os-baremetal-nodes/action": {
+        "POST": actions(baremetal_nodes.actions_table(load_server, 202))
+    },
+}
+
 OPERATOR: Table = {
     **_AVAILABILITY_ZONES,
     **_SERVICES,
@@ -172,4 +283,9 @@ OPERATOR: Table = {
     **_QUOTAS,
     **_AGGREGATES,
     **_SERVER_GROUPS,
+    **_USAGE,
+    **_AGENTS,
+    **_EVENTS,
+    **_CELLS,
+    **_BAREMETAL,
 }
