@@ -64,6 +64,9 @@ class Settings:
     reclaim_instance_interval: int = _option(
         0, "compute", "Keep deleted servers this long (SOFT_DELETED) before they go. 0: delete at once."
     )
+    resize_confirm_window: int = _option(
+        0, "compute", "A resize that its owner neither confirms nor reverts is confirmed after so long. 0: never."
+    )
     cpu_allocation_ratio: float = _option(16.0, "compute", "Virtual CPUs a physical one may carry.")
     ram_allocation_ratio: float = _option(1.5, "compute", "Guest memory a byte of the host's may carry.")
     disk_allocation_ratio: float = _option(1.0, "compute", "Guest disk a byte of the host's may carry.")
@@ -103,6 +106,15 @@ class Settings:
     max_image_size_gb: int = _option(100, "image", "The largest image that may be uploaded.")
     force_config_drive: bool = _option(True, "compute", "Give every server a config drive.")
     dhcp_domain: str = _option("novalocal", "network", "Domain of guests' host names.")
+    default_floating_pool: str = _option(
+        "nova", "network", "The external network that floating IPs come from where none is named."
+    )
+    public_interface: str = _option(
+        "eth0", "network", "The hosts' way out, as os-floating-ips-bulk shows it where nobody said another."
+    )
+    network_namespace: str = _option(
+        "", "libvirt", "Name of the network namespace that libvirt's networks are in. Empty: where libvirtd itself is."
+    )
     quota_instances: int = _option(10, "quota", "Servers a project.")
     quota_cores: int = _option(20, "quota", "Virtual CPUs a project.")
     quota_ram: int = _option(51200, "quota", "Guest memory a project, in MiB.")

@@ -11,6 +11,8 @@ from computeapi.api.compute.network_routes import NETWORKS
 from computeapi.api.compute.network_routes import RULES as NETWORK_RULES
 from computeapi.api.compute.operator_routes import OPERATOR
 from computeapi.api.compute.operator_routes import RULES as OPERATOR_RULES
+from computeapi.api.compute.security_routes import RULES as SECURITY_RULES
+from computeapi.api.compute.security_routes import SECURITY, SERVER_ACTIONS
 from computeapi.api.compute.servers import action_log, ips, metadata
 from computeapi.api.compute.servers import actions as server_actions
 from computeapi.api.compute.servers import filters as server_filters
@@ -33,6 +35,7 @@ RULES: list[Any] = [
     *limits.RULES,
     *images.RULES,
     *NETWORK_RULES,
+    *SECURITY_RULES,
     *OPERATOR_RULES,
 ]
 
@@ -95,7 +98,7 @@ COMPUTE: dict[str, dict[str, Endpoint]] = {
     "/servers/{server_id}/ips": {"GET": endpoint(ips.index, server_rules.IPS + "index", loads=load_server)},
     "/servers/{server_id}/ips/{label}": {"GET": endpoint(ips.show, server_rules.IPS + "show", loads=load_server)},
     # --- servers: actions and their log ---
-    "/servers/{server_id}/action": {"POST": actions(server_actions.SERVER_ACTIONS)},
+    "/servers/{server_id}/action": {"POST": actions({**server_actions.SERVER_ACTIONS, **SERVER_ACTIONS})},
     "/servers/{server_id}/diagnostics": {
         "GET": endpoint(server_actions.diagnostics, "os_compute_api:os-server-diagnostics", loads=load_server)
     },
@@ -194,6 +197,8 @@ COMPUTE: dict[str, dict[str, Endpoint]] = {
     "/extensions/{alias}": {"GET": endpoint(extensions.show, extensions.EXTENSIONS)},
     # --- networks ---
     **NETWORKS,
+    # --- security groups, floating IPs ---
+    **SECURITY,
     # --- operator ---
     **OPERATOR,
 }

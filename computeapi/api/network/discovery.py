@@ -20,6 +20,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "external-net": ("Neutron external network", "Networks that lead out of the cloud."),
     "extra_dhcp_opt": ("Neutron Extra DHCP options", "What DHCP shall tell a port beside its address."),
     "extraroute": ("Neutron Extra Route", "Routes of a router's own."),
+    "fip-port-details": ("Floating IP Port Details Extension", "Floating IPs tell about their port."),
     "net-mtu": ("Network MTU", "A network's MTU can be seen."),
     "net-mtu-writable": ("Network MTU (writable)", "A network's MTU can be set."),
     "network-ip-availability": ("Network IP Availability", "How many addresses are in use."),
@@ -32,6 +33,8 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "quotas": ("Quota management support", "Quotas a project."),
     "router": ("Neutron L3 Router", "Routers between networks, and out."),
     "router_availability_zone": ("Router Availability Zone", "Routers say their zones."),
+    "security-group": ("security-group", "Groups of rules that say what gets through to a port."),
+    "security-groups-normalized-cidr": ("Normalized CIDR field for security group rules", "Rules show it."),
     "sorting": ("Sorting support", "Lists can be sorted."),
     "standard-attr-description": ("standard-attr-description", "Resources have a description."),
     "standard-attr-revisions": ("Resource revision numbers", "Resources count their changes."),
@@ -52,7 +55,7 @@ def versions(call: Call) -> dict[str, Any]:
 
 def resources(call: Call) -> dict[str, Any]:
     """GET /v2.0/."""
-    names = ("network", "subnet", "port", "router")
+    names = ("network", "subnet", "port", "router", "security-group", "security-group-rule", "floatingip")
     return {
         "resources": [
             {"links": [{"rel": "self", "href": f"{_url(call)}/{name}s"}], "name": name, "collection": f"{name}s"}

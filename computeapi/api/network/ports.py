@@ -16,7 +16,7 @@ from computeapi.api.network.attributes import Attribute
 from computeapi.api.network.common import invalid, is_admin, scope, view_one
 from computeapi.api.network.networks import columns, require
 from computeapi.db.models import Port
-from computeapi.db.queries import addresses, interfaces, network_quotas, servers
+from computeapi.db.queries import addresses, firewall, interfaces, network_quotas, security_groups, servers
 from computeapi.db.queries import network_changes as changes
 from computeapi.db.queries import networks as queries
 from computeapi.db.queries.addresses import AddressInUse, NoMoreAddresses
@@ -80,7 +80,6 @@ _COLUMNS = {name: name for name in ("name", "description", "admin_state_up", "de
     "port_security_enabled": "port_security",
 }
 _TEXTS = {
-    "security_groups": "security_groups_json",
     "allowed_address_pairs": "address_pairs_json",
     "extra_dhcp_opts": "dhcp_options_json",
 }
@@ -113,6 +112,9 @@ def create(call: Call) -> dict[str, Any]:
         values.setdefault("port_security_enabled", bool(network.port_security))
         port_uuid = make(conn, network, project_id, values.get("fixed_ips"), _row(values, {}))
         found = queries.find(conn, PORTS, port_uuid, None)
+        if values.get("security_groups") is not None:
+            set_groups(call, conn, found, values["security_groups"])
+            found = queries.find(conn, PORTS, port_uuid, None)
         return {"port": view_one(call, PORTS, found, views.ports, conn)}
 
 
@@ -213,10 +215,38 @@ def change(call: Call) -> dict[str, Any]:
         if values.get("fixed_ips") is not None:
             _move(conn, target, values["fixed_ips"])
         changes.touch(conn, Port, target.id, row)
+        _change_security(call, conn, target, values)
         if target.server_id is not None:
             addresses.refresh(conn, target.server_id)
         found = queries.find(conn, PORTS, target.uuid, None)
         return {"port": view_one(call, PORTS, found, views.ports, conn)}
+
+
+def set_groups(call: Call, conn: Connection, port: Any, uuids: list[str]) -> None:
+    """These security groups hold for a port. Raises NotFound (one that its project does not have), Conflict."""
+    if uuids and not port.port_security:
+        raise errors.Conflict(
+            "Port Security must be enabled in order to have security groups or allowed address pairs on the port.",
+            kind="PortSecurityAndIPRequiredForSecurityGroups",
+        )
+    owner = None if is_admin(call) else port.project_id
+    security_groups.set_port_groups(conn, port.id, security_groups.of_project(conn, owner, uuids))
+
+
+def _change_security(call: Call, conn: Connection, target: Any, values: dict[str, Any]) -> None:
+    """Security groups, and whether the port is filtered at all."""
+    now = queries.find(conn, PORTS, target.uuid, None)
+    if not now.port_security and "security_groups" not in values and security_groups.groups_of_port(conn, target.id):
+        raise errors.Conflict(
+            "Port has security group associated. Cannot disable port security or IP address until security group is "
+            "removed.",
+            kind="PortSecurityPortHasSecurityGroup",
+        )
+    firewall.ports_changed(conn, Port.id == target.id)
+    if "security_groups" in values:
+        set_groups(call, conn, now, values["security_groups"] or [])
+        if target.server_id is not None:
+            security_groups.refresh_server(conn, target.server_id)
 
 
 def _check_device(target: Any, values: dict[str, Any]) -> None:

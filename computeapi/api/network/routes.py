@@ -5,10 +5,25 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from computeapi.api.network import discovery, extras, networks, ports, quotas, routers, subnets, tags, views
+from computeapi.api.network import (
+    discovery,
+    extras,
+    floating_ips,
+    networks,
+    ports,
+    quotas,
+    routers,
+    security_groups,
+    subnets,
+    tags,
+    views,
+)
 from computeapi.api.network.common import View, index, load, show
 from computeapi.api.network.rules import RULES as RULES
+from computeapi.db.queries.floating_ips import FLOATING_IPS
 from computeapi.db.queries.networks import NETWORKS, PORTS, ROUTERS, SUBNETS, Kind
+from computeapi.db.queries.security_groups import RULES as GROUP_RULES
+from computeapi.db.queries.security_groups import SECURITY_GROUPS
 from computeapi.endpoint import ANY_TOKEN, PUBLIC, Endpoint, endpoint
 
 Table = dict[str, dict[str, Endpoint]]
@@ -22,22 +37,23 @@ def _resource(kind: Kind, noun: str, module: ModuleType, view: View) -> Table:
     """The lines of one noun: list, create; show, update, delete; tags."""
     plural, loads = f"{noun}s", load(kind)
     read, write = f"get_{noun}", f"update_{noun}"
+    path = plural.replace("_", "-")
     return {
-        f"/v2.0/{plural}": {
+        f"/v2.0/{path}": {
             "GET": endpoint(index(kind, plural, view), read),
             "POST": endpoint(module.create, f"create_{noun}", status=201),
         },
-        f"/v2.0/{plural}/{{id}}": {
+        f"/v2.0/{path}/{{id}}": {
             "GET": endpoint(show(kind, noun, view), read, loads=loads),
             "PUT": endpoint(module.change, write, loads=loads),
             "DELETE": endpoint(module.remove, f"delete_{noun}", loads=loads, status=204),
         },
-        f"/v2.0/{plural}/{{id}}/tags": {
+        f"/v2.0/{path}/{{id}}/tags": {
             "GET": endpoint(tags.index, READ_TAGS, loads=loads),
             "PUT": endpoint(tags.replace(kind), write, loads=loads),
             "DELETE": endpoint(tags.clear(kind), write, loads=loads, status=204),
         },
-        f"/v2.0/{plural}/{{id}}/tags/{{tag}}": {
+        f"/v2.0/{path}/{{id}}/tags/{{tag}}": {
             "GET": endpoint(tags.show, READ_TAGS, loads=loads, status=204),
             "PUT": endpoint(tags.add(kind), write, loads=loads),
             "DELETE": endpoint(tags.remove(kind), write, loads=loads, status=204),
@@ -73,6 +89,30 @@ NETWORK: Table = {
     "/v2.0/routers/{id}/remove_router_interface": {
         "PUT": endpoint(routers.remove_interface, "remove_router_interface", loads=load(ROUTERS))
     },
+    # --- security groups ---
+    **_resource(SECURITY_GROUPS, "security_group", security_groups, security_groups.view),
+    "/v2.0/security-groups": {
+        "GET": endpoint(security_groups.index, "get_security_group"),
+        "POST": endpoint(security_groups.create, "create_security_group", status=201),
+    },
+    "/v2.0/security-group-rules": {
+        "GET": endpoint(
+            index(GROUP_RULES, "security_group_rules", security_groups.view_rules), "get_security_group_rule"
+        ),
+        "POST": endpoint(security_groups.create_rule, "create_security_group_rule", status=201),
+    },
+    "/v2.0/security-group-rules/{id}": {
+        "GET": endpoint(
+            show(GROUP_RULES, "security_group_rule", security_groups.view_rules),
+            "get_security_group_rule",
+            loads=load(GROUP_RULES),
+        ),
+        "DELETE": endpoint(
+            security_groups.remove_rule, "delete_security_group_rule", loads=load(GROUP_RULES), status=204
+        ),
+    },
+    # --- floating IPs ---
+    **_resource(FLOATING_IPS, "floatingip", floating_ips, floating_ips.view),
     # --- quotas ---
     "/v2.0/quotas": {"GET": endpoint(quotas.index, "get_quotas")},
     "/v2.0/quotas/tenant": _WHOSE,

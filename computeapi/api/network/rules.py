@@ -12,7 +12,7 @@ from computeapi.policy import ADMIN, PROJECT_MEMBER, rule
 
 READER = "rule:context_is_admin or role:reader"
 
-_NOUNS = ("network", "subnet", "port", "router")
+_NOUNS = ("network", "subnet", "port", "router", "security_group", "floatingip")
 # What only administrators say of a thing.
 _ADMINS = {
     "network": (
@@ -28,7 +28,10 @@ _ADMINS = {
 
 
 def _nouns(verb: str, check: str, says: str, method: str, tail: str) -> list[Any]:
-    return [rule(f"{verb}_{noun}", check, f"{says} {noun}s.", (method, f"/v2.0/{noun}s{tail}")) for noun in _NOUNS]
+    return [
+        rule(f"{verb}_{noun}", check, f"{says} {noun}s.", (method, f"/v2.0/{noun.replace('_', '-')}s{tail}"))
+        for noun in _NOUNS
+    ]
 
 
 RULES: list[Any] = [
@@ -60,6 +63,12 @@ RULES: list[Any] = [
         PROJECT_MEMBER,
         "Disconnect a router from a subnet.",
         ("PUT", "/v2.0/routers/{id}/remove_router_interface"),
+    ),
+    rule("get_security_group_rule", READER, "See rules.", ("GET", "/v2.0/security-group-rules")),
+    rule("create_security_group_rule", PROJECT_MEMBER, "Make rules.", ("POST", "/v2.0/security-group-rules")),
+    rule("delete_security_group_rule", PROJECT_MEMBER, "Delete rules.", ("DELETE", "/v2.0/security-group-rules/{id}")),
+    rule(
+        "create_floatingip:floating_ip_address", ADMIN, "Choose a floating IP's address.", ("POST", "/v2.0/floatingips")
     ),
     rule("get_quota", READER, "See quotas.", ("GET", "/v2.0/quotas/{project_id}")),
     rule("update_quota", ADMIN, "Change quotas.", ("PUT", "/v2.0/quotas/{project_id}")),

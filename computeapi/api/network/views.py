@@ -18,10 +18,11 @@ from computeapi.endpoint import Call
 DEFAULT_MTU = 1500
 
 
-def _common(row: Found) -> dict[str, Any]:
+def common(row: Found, name: str | None = None) -> dict[str, Any]:
+    """What all nouns show."""
     return {
         "id": row.uuid,
-        "name": row.name,
+        "name": row.name if name is None else name,
         "tenant_id": row.project_id or "",
         "project_id": row.project_id or "",
         "description": row.description,
@@ -38,7 +39,7 @@ def networks(call: Call, conn: Connection, rows: list[Found], keys: Select[Any])
     admin = is_admin(call)
     shown = []
     for row in rows:
-        item = _common(row) | {
+        item = common(row) | {
             "admin_state_up": bool(row.admin_state_up),
             "status": "ACTIVE",
             "shared": bool(row.shared),
@@ -71,7 +72,7 @@ def network_type(row: Found) -> str:
 def subnets(_call: Call, _conn: Connection, rows: list[Found], _keys: Select[Any]) -> list[dict[str, Any]]:
     """Subnets."""
     return [
-        _common(row)
+        common(row)
         | {
             "network_id": row.network_uuid,
             "ip_version": row.ip_version,
@@ -108,12 +109,12 @@ def ports(call: Call, conn: Connection, rows: list[Found], keys: Select[Any]) ->
     shown = []
     for row in rows:
         binding = orjson.loads(row.binding_json)
-        item = _common(row) | {
+        item = common(row) | {
             "network_id": row.network_uuid,
             "mac_address": row.mac,
             "fixed_ips": fixed_ips.get(row.id, []),
             "device_id": row.device,
-            "device_owner": _device_owner(row),
+            "device_owner": device_owner(row),
             "status": row.status,
             "admin_state_up": bool(row.admin_state_up),
             "port_security_enabled": bool(row.port_security),
@@ -134,7 +135,8 @@ def ports(call: Call, conn: Connection, rows: list[Found], keys: Select[Any]) ->
     return shown
 
 
-def _device_owner(row: Found) -> str:
+def device_owner(row: Found) -> str:
+    """`device_owner`: that of a server names its zone."""
     if row.device_owner == "compute:nova" and row.zone:
         return f"compute:{row.zone}"
     return str(row.device_owner)
@@ -144,7 +146,7 @@ def routers(_call: Call, conn: Connection, rows: list[Found], keys: Select[Any])
     """Routers with their gateways."""
     gateways = queries.gateways_of(conn, keys)
     return [
-        _common(row)
+        common(row)
         | {
             "admin_state_up": bool(row.admin_state_up),
             "status": "ACTIVE",

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select
 
 from computeapi import clock
 from computeapi.db.models import Action, Allocation, Port, PortSecurityGroup, SecurityGroupRule, Server
@@ -63,6 +63,9 @@ def tell(conn: Connection, hosts: Select[Any]) -> None:
         for name in names
     ]
     conn.execute(insert(Action), rows)
+    if conn.dialect.name == "postgresql":  # as Database.notify, which not every caller has
+        for name in names:  # as many as there are hosts
+            conn.execute(select(func.pg_notify("computeapi", name)))
 
 
 def forget_hints(conn: Connection, host: str) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from computeapi import clock
 from computeapi.db.models import FixedIp, Network, Port, Subnet
-from computeapi.db.queries import addresses
+from computeapi.db.queries import addresses, floating_ips
 from computeapi.db.queries.addresses import MAX_OFFSET
 from computeapi.db.queries.common import insert_key
 from computeapi.db.queries.networks import ROUTER_GATEWAY
@@ -68,6 +68,8 @@ def delete_network(conn: Connection, key: int) -> bool:
     """The network, its subnets and their addresses are gone; False, and nothing done, where it has ports."""
     lock_network(conn, key)
     if conn.execute(select(Port.id).where(Port.network_id == key).limit(1)).first() is not None:
+        return False
+    if floating_ips.of_network(conn, key):
         return False
     subnets = select(Subnet.id).where(Subnet.network_id == key)
     conn.execute(delete(FixedIp).where(FixedIp.subnet_id.in_(subnets)))
@@ -196,7 +198,7 @@ def subnet_in_use(conn: Connection, key: int) -> bool:
 def delete_subnet(conn: Connection, key: int) -> bool:
     """The subnet and its addresses are gone; False, and nothing done, where a port has one."""
     conn.execute(select(Subnet.id).where(Subnet.id == key).with_for_update())
-    if subnet_in_use(conn, key):
+    if subnet_in_use(conn, key) or floating_ips.in_subnet(conn, key):
         return False
     conn.execute(delete(FixedIp).where(FixedIp.subnet_id == key))
     conn.execute(delete(Subnet).where(Subnet.id == key))
@@ -225,6 +227,7 @@ def subnets_for_ports(conn: Connection, network_key: int) -> list[Any]:
 
 def give_back(conn: Connection, port_key: int, kept: Sequence[str] = ()) -> None:
     """A port's addresses but those in `kept` are free."""
+    floating_ips.forget_addresses(conn, port_key, kept)
     statement = update(FixedIp).where(FixedIp.port_id == port_key)
     if kept:
         statement = statement.where(FixedIp.address.not_in(kept))

@@ -10,7 +10,17 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from computeapi import errors
 from computeapi.db.engine import Database
-from computeapi.db.models import FixedIp, Network, NetworkQuota, Port, Router, Subnet
+from computeapi.db.models import (
+    FixedIp,
+    FloatingIp,
+    Network,
+    NetworkQuota,
+    Port,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+)
 from computeapi.settings import Settings
 
 # resource → the setting with its default, or Neutron's default where there is no setting
@@ -24,7 +34,15 @@ DEFAULTS: dict[str, str | int] = {
     "security_group_rule": 100,
 }
 # resource → whose rows are counted; add a model here when its noun is there
-COUNTED: dict[str, Any] = {"network": Network, "subnet": Subnet, "port": Port, "router": Router}
+COUNTED: dict[str, Any] = {
+    "network": Network,
+    "subnet": Subnet,
+    "port": Port,
+    "router": Router,
+    "floatingip": FloatingIp,
+    "security_group": SecurityGroup,
+    "security_group_rule": SecurityGroupRule,
+}
 
 
 def defaults(settings: Settings) -> dict[str, int]:

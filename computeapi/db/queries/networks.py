@@ -197,6 +197,7 @@ PORTS = Kind(
         Server.availability_zone.label("zone"),
         Network.uuid.label("network_uuid"),
         Network.project_id.label("network_project_id"),
+        Network.external.label("network_external"),
     )
     .select_from(Port)
     .join(Network, Network.id == Port.network_id)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Delete, bindparam, delete, func, insert, literal, select, union_all
 
 from computeapi import states
-from computeapi.db.models import Quota, QuotaClass, Server, ServerGroup
+from computeapi.db.models import FloatingIp, Quota, QuotaClass, SecurityGroup, Server, ServerGroup
 from computeapi.settings import Settings
 
 # resource → the setting with its default
@@ -111,6 +111,11 @@ _USERS_SERVERS = _SERVERS.where(Server.user_id == bindparam("user_id"))
 _GROUPS = select(func.count()).select_from(ServerGroup).where(ServerGroup.project_id == bindparam("project_id"))
 _USERS_GROUPS = _GROUPS.where(ServerGroup.user_id == bindparam("user_id"))
 
+_FLOATING_IPS = select(func.count()).select_from(FloatingIp).where(FloatingIp.project_id == bindparam("project_id"))
+_SECURITY_GROUPS = (
+    select(func.count()).select_from(SecurityGroup).where(SecurityGroup.project_id == bindparam("project_id"))
+)
+
 
 def used(conn: Connection, project_id: str, user_id: str | None = None) -> dict[str, int]:
     """What a project (or that user in it) has of the resources that are counted by project. `ram` in MiB.
@@ -123,8 +128,8 @@ def used(conn: Connection, project_id: str, user_id: str | None = None) -> dict[
         "instances": servers,
         "cores": int(cores),
         "ram": int(ram),
-        "floating_ips": 0,
-        "security_groups": 0,
+        "floating_ips": conn.execute(_FLOATING_IPS, {"project_id": project_id}).scalar() or 0,
+        "security_groups": conn.execute(_SECURITY_GROUPS, {"project_id": project_id}).scalar() or 0,
         "server_groups": conn.execute(_USERS_GROUPS if user_id else _GROUPS, given).scalar() or 0,
     }
 

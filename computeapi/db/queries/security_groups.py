@@ -115,7 +115,7 @@ def _configured(conn: Connection, key: int, project_id: str) -> list[dict[str, A
             project_id,
             INGRESS,
             "IPv6" if ":" in row.cidr else "IPv4",
-            protocol=row.protocol,
+            protocol=row.protocol.lower(),
             port_min=None if row.port_min < 0 else row.port_min,
             port_max=None if row.port_max < 0 else row.port_max,
             remote_cidr=row.cidr,

@@ -21,7 +21,7 @@ from computeapi.api.compute.servers.wishes import Wish
 from computeapi.backends.image.base import ImageInfo
 from computeapi.db.queries import addresses, flavors, keypairs, quotas, server_groups, servers
 from computeapi.db.queries.flavors import FlavorRow
-from computeapi.db.queries.security_groups import security_groups_exist
+from computeapi.db.queries.security_groups import give_to_server, security_groups_exist
 from computeapi.db.queries.server_groups import GroupRow
 from computeapi.endpoint import Call, Reply
 
@@ -278,6 +278,7 @@ def _one(
     servers.add_block_devices(conn, [_block_device(key, disk) for disk in planned])
     shown = addresses.allocate(conn, server_id=key, project_id=call.project_id, requested=wish.requested)
     servers.change(conn, key, {"addresses_json": shown})
+    give_to_server(conn, key, call.project_id, wish.security_groups)
     secrets = {"admin_password": wish.admin_password, "personality": wish.personality}
     lifecycle.start_build(
         conn, call.services, call.context, server_id, secrets=secrets, hints=wish.hints, forced_host=host
