@@ -10,6 +10,7 @@ Allowed states and sentences: nova/compute/api.py and nova/api/openstack/common.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from sqlalchemy import Connection, update
 from computeapi import clock, errors, journal, scheduler, states
 from computeapi.context import Context
 from computeapi.db.models import Server
-from computeapi.db.queries import addresses
+from computeapi.db.queries import addresses, migrations
 from computeapi.db.queries.servers import ServerRow, get, lock_row
 from computeapi.scheduler import NoValidHost, Wanted
 from computeapi.services import Services
@@ -113,6 +114,13 @@ ACTIONS: dict[str, Action] = {
     "rebuild": Action("rebuild", "rebuild", "rebuild", (ACTIVE, STOPPED, ERROR), IDLE, states.REBUILDING, ACTIVE),
     "rescue": Action("rescue", "rescue", "rescue", (ACTIVE, STOPPED, ERROR), IDLE, states.RESCUING, RESCUED),
     "unrescue": Action("unrescue", "unrescue", "unrescue", (RESCUED,), IDLE, states.UNRESCUING, ACTIVE),
+    "resize": Action("resize", "resize", "resize", (ACTIVE, STOPPED), IDLE, states.RESIZE_PREP, RESIZED),
+    "confirm_resize": Action(
+        "confirmResize", "confirmResize", "confirm_resize", (RESIZED,), IDLE, states.RESIZE_CONFIRMING, ACTIVE
+    ),
+    "revert_resize": Action(
+        "revertResize", "revertResize", "revert_resize", (RESIZED,), IDLE, states.RESIZE_REVERTING, ACTIVE
+    ),
     "snapshot": Action(
         "createImage", "createImage", "snapshot", _COPIED, IDLE, states.IMAGE_SNAPSHOT_PENDING, AS_WAS, AS_WAS, True
     ),
@@ -262,6 +270,69 @@ def start_build(
         update(Server).where(Server.id == server.id).values(host=host, node=host, task_state=states.SCHEDULING)
     )
     _enqueue(conn, services, context, server, ACTIONS["create"], host, secrets)
+
+
+def start_resize(
+    conn: Connection, services: Services, context: Context, server: ServerRow, flavor_id: str, flavor_json: str
+) -> None:
+    """Reserve what the new flavor needs beside what the server has, and start the resize on its own host.
+
+    Where there is no room the server stays as it is, and its log says why, as in Nova. Raises what `begin` raises, and
+    Conflict where the host does not answer.
+    """
+    now = lock_row(conn, server.id)
+    if now is None:
+        raise errors.NotFound(f"Instance {server.uuid} could not be found.")
+    check(services, context, now, "resize")
+    if now.host is None:
+        raise errors.Conflict(f"Instance {now.uuid} is not ready")
+    if not scheduler.is_alive(conn, services.settings, now.host):
+        raise errors.Conflict("Service is unavailable at this time.")
+    for role in ("old", "new"):  # of a resize that was given up
+        scheduler.release(conn, now.id, role=role)
+    new = migrations.flavor_columns(flavor_id, flavor_json)
+    extra_specs = orjson.loads(flavor_json).get("extra_specs", {})
+    wanted = Wanted(new["vcpus"], new["memory_mb"], new["disk_gb"], host=now.host, extra_specs=extra_specs)
+    try:
+        scheduler.place(conn, services.settings, now.id, wanted, role="new")
+    except NoValidHost as error:
+        _record(conn, context, now, "resize", str(error))
+        return
+    key = migrations.add(
+        conn,
+        uuid=str(uuid.uuid4()),
+        server_id=now.id,
+        server_uuid=now.uuid,
+        project_id=now.project_id,
+        user_id=now.user_id,
+        migration_type="resize",
+        status=migrations.MIGRATING,
+        source_compute=now.host,
+        source_node=now.node,
+        dest_compute=now.host,
+        dest_node=now.node,
+        old_flavor_id=now.flavor_id,
+        old_flavor_json=now.flavor_json,
+        new_flavor_id=flavor_id,
+        new_flavor_json=flavor_json,
+        old_vm_state=now.vm_state,
+    )
+    action = ACTIONS["resize"]
+    _enter(conn, now, action)
+    _enqueue(conn, services, context, now, action, now.host, {"migration": key})
+
+
+def _record(conn: Connection, context: Context, server: ServerRow, name: str, error: str | None = None) -> None:
+    journal.record(
+        conn,
+        server_id=server.id,
+        server_uuid=server.uuid,
+        request_id=context.request_id,
+        project_id=context.project_id,
+        user_id=context.user_id,
+        name=name,
+        error=error,
+    )
 
 
 def _no_host(conn: Connection, context: Context, server: ServerRow, error: NoValidHost) -> None:

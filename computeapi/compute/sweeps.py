@@ -9,7 +9,7 @@ from collections.abc import Callable
 from sqlalchemy import delete, func, select, update
 
 from computeapi import clock, journal, lifecycle, states
-from computeapi.compute import reconcile
+from computeapi.compute import reconcile, timeouts
 from computeapi.compute.operation import Tools
 from computeapi.db.models import Action, Allocation, Host, Server
 
@@ -95,6 +95,7 @@ def forget_uploads(tools: Tools) -> int:
 
 
 ALL: tuple[Callable[[Tools], object], ...] = (
+    timeouts.confirm_resizes,
     forget_questions,
     forget_uploads,
     reclaim,

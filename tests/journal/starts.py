@@ -8,9 +8,12 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from computeapi import clock, errors, lifecycle
 from computeapi.backends.image.base import ImageInfo
 from computeapi.context import Context
+from computeapi.db.queries import migrations
 from computeapi.db.queries.servers import ServerRow
 
 if TYPE_CHECKING:
@@ -121,11 +124,28 @@ def _with_payload(**payload: Any) -> Callable[[World, ServerRow, str], None]:
     return start
 
 
+def _resize(world: World, server: ServerRow, _action: str) -> None:
+    flavor = {**orjson.loads(server.flavor_json), "name": "m1.more", "vcpus": 3, "ram": 512, "disk": 5}
+    with world.db.write() as conn:
+        text = orjson.dumps(flavor).decode()
+        lifecycle.start_resize(conn, world.services, world.context, server, "2", text)
+
+
+def _end_of_resize(world: World, server: ServerRow, action: str) -> None:
+    with world.db.write() as conn:
+        migration = migrations.waiting(conn, server.id)
+        assert migration is not None
+        lifecycle.begin(conn, world.services, world.context, server, action, {"migration": migration.id})
+
+
 RESCUE_IMAGE = str(uuid.uuid4())
 
 # Action → what starts it.
 STARTS: dict[str, Callable[[World, ServerRow, str], None]] = {
     "rescue": _with_payload(image_id=RESCUE_IMAGE, admin_password="tell-nobody", properties={"hw_disk_bus": "ide"}),
+    "resize": _resize,
+    "confirm_resize": _end_of_resize,
+    "revert_resize": _end_of_resize,
     "snapshot": _with_image(),
     "backup": _with_image(backup_type="daily", rotation=1),
 }

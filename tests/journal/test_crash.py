@@ -22,7 +22,7 @@ from computeapi.compute.operations import OPERATIONS
 from computeapi.db.models import Action, Base, Host
 from computeapi.db.queries.servers import ServerRow
 from computeapi.journal import Entry, Fenced
-from computeapi.states import ACTIVE, DELETED, ERROR, PAUSED, RESCUED, SOFT_DELETED, STOPPED, SUSPENDED
+from computeapi.states import ACTIVE, DELETED, ERROR, PAUSED, RESCUED, RESIZED, SOFT_DELETED, STOPPED, SUSPENDED
 from computeapi.virt.base import HypervisorError, HypervisorGone
 from tests.journal.world import Killed, World
 
@@ -52,6 +52,9 @@ CASES: dict[str, Case] = {
     "rebuild": Case(("create",), "rebuild", ACTIVE),
     "rescue": Case(("create",), "rescue", RESCUED),
     "unrescue": Case(("create", "rescue"), "unrescue", ACTIVE),
+    "resize": Case(("create",), "resize", RESIZED),
+    "confirm_resize": Case(("create", "stop", "resize"), "confirm_resize", STOPPED),
+    "revert_resize": Case(("create", "resize"), "revert_resize", ACTIVE),
     "snapshot": Case(("create",), "snapshot", ACTIVE, ACTIVE),
     "backup": Case(("create", "stop", "backup"), "backup", STOPPED, STOPPED),
 }

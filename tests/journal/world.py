@@ -29,7 +29,18 @@ from computeapi.db.queries import addresses, servers
 from computeapi.db.queries.servers import ServerRow
 from computeapi.policy import Policy
 from computeapi.settings import Settings
-from computeapi.states import ACTIVE, BUILDING, ERROR, PAUSED, RESCUED, SOFT_DELETED, STOPPED, SUSPENDED, PowerState
+from computeapi.states import (
+    ACTIVE,
+    BUILDING,
+    ERROR,
+    PAUSED,
+    RESCUED,
+    RESIZED,
+    SOFT_DELETED,
+    STOPPED,
+    SUSPENDED,
+    PowerState,
+)
 from computeapi.virt.simulator import SimulatedHypervisor
 from tests.journal.starts import STARTS, Images
 
@@ -54,6 +65,7 @@ _GUEST_DOES = {
     PAUSED: PowerState.PAUSED,
     SUSPENDED: PowerState.SUSPENDED,
     RESCUED: PowerState.RUNNING,
+    RESIZED: PowerState.RUNNING,
 }
 
 
@@ -215,9 +227,15 @@ class Snapshot(NamedTuple):
 
 
 # What an undisturbed operation leaves, and a disturbed one as well: all columns but these.
-_TIMES = {"created_at", "updated_at", "started_at", "finished_at", "last_seen_at", "launched_at", "terminated_at"}
-_NOT_COMPARED = _TIMES | {"deleted_at", "epoch", "attempt", "fault_json", "cancel", "payload"}
-_CHANGED = ("networks", "subnets", "servers", "ports", "fixed_ips", "allocations", "hosts", "actions", "action_events")
+_TIMES = {
+    *("created_at", "updated_at", "started_at", "finished_at", "last_seen_at", "launched_at", "terminated_at"),
+    *("switched_at", "reverted_at", "deleted_at"),
+}
+_NOT_COMPARED = _TIMES | {"epoch", "attempt", "fault_json", "cancel", "payload"}
+_CHANGED = (
+    *("networks", "subnets", "servers", "ports", "fixed_ips", "allocations", "migrations", "hosts"),
+    *("actions", "action_events"),
+)
 
 
 class World:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from computeapi.compute.operation import Operation, Work
-from computeapi.compute.operations import build, interfaces, power, questions, rebuild, rescue, snapshot
+from computeapi.compute.operations import build, interfaces, power, questions, rebuild, rescue, resize, snapshot
 
 OPERATIONS: dict[str, Operation] = {
     "build": build.BUILD,
@@ -25,6 +25,9 @@ OPERATIONS: dict[str, Operation] = {
     "rebuild": rebuild.REBUILD,
     "rescue": rescue.RESCUE,
     "unrescue": rescue.UNRESCUE,
+    "resize": resize.RESIZE,
+    "confirm_resize": resize.CONFIRM,
+    "revert_resize": resize.REVERT,
     "snapshot": snapshot.SNAPSHOT,
     "backup": snapshot.BACKUP,
     "attach_interface": interfaces.ATTACH,

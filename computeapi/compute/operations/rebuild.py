@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from computeapi import states
 from computeapi.compute import guest
-from computeapi.compute.operation import Operation, Step, Work
+from computeapi.compute.operation import Cancelled, Operation, Step, Work
 from computeapi.compute.operations import build
 from computeapi.compute.operations.power import shut_down
 from computeapi.states import PowerState
@@ -24,6 +24,14 @@ def switch_off(work: Work) -> None:
         if work.driver.state(work.server.uuid) == PowerState.RUNNING:
             shut_down(work, work.tools.settings.shutdown_timeout)
         work.driver.power_off(work.server.uuid)
+
+
+def stay_off(work: Work) -> None:
+    """The undo of what starts a guest, or stopped it: it is off, and shows so."""
+    with suppress(DomainNotFound):
+        work.driver.power_off(work.server.uuid)
+    with suppress(Cancelled):
+        work.save(power_state=int(PowerState.SHUTDOWN))
 
 
 def fetch_image(work: Work) -> None:

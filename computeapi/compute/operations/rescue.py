@@ -9,7 +9,7 @@ from computeapi import clock
 from computeapi.compute import guest
 from computeapi.compute.operation import Operation, Step, Work
 from computeapi.compute.operations import build, power
-from computeapi.compute.operations.rebuild import switch_off
+from computeapi.compute.operations.rebuild import stay_off, switch_off
 from computeapi.states import PowerState
 from computeapi.virt.base import DiskSpec
 
@@ -63,11 +63,11 @@ def start(work: Work) -> None:
 RESCUE = Operation(
     (
         Step("image", fetch_image),
-        Step("power_off", switch_off),
+        Step("power_off", switch_off, stay_off),
         Step("disks", make_disks, remove_disks),
         Step("network", build.plug),
         Step("define", define, build.define),
-        Step("start", start, power.power_off),
+        Step("start", start, stay_off),
     )
 )
 UNRESCUE = Operation(

@@ -132,6 +132,9 @@ class Migration(Base):
     new_flavor_key: Mapped[BigInt | None]
     old_flavor_json: Mapped[Json | None]  # like Server.flavor_json
     new_flavor_json: Mapped[Json | None]
+    old_flavor_id: Mapped[Name | None]  # like Server.flavor_id: the way back
+    new_flavor_id: Mapped[Name | None]
+    old_vm_state: Mapped[str | None] = mapped_column(String(32))  # where a revert leads
     hidden: Mapped[int] = mapped_column(default=0)
     memory_total: Mapped[BigInt | None]
     memory_processed: Mapped[BigInt | None]

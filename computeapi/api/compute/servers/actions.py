@@ -14,7 +14,7 @@ from sqlalchemy import update
 from computeapi import clock, errors, journal, lifecycle, states, validation
 from computeapi.api import parameters as p
 from computeapi.api.compute import attach_interfaces
-from computeapi.api.compute.servers import images, rebuild, rescue
+from computeapi.api.compute.servers import images, rebuild, rescue, resize
 from computeapi.api.compute.servers.loader import load
 from computeapi.ask import Refused, ask
 from computeapi.db.models import Server
@@ -73,6 +73,7 @@ RULES = [
     *images.RULES,
     *rebuild.RULES,
     *rescue.RULES,
+    *resize.RULES,
 ]
 
 # --- schemas ---
@@ -213,6 +214,9 @@ SERVER_ACTIONS: dict[str, Endpoint] = {
     ),
     "rescue": _row(rescue.rescue, "os-rescue", rescue.RESCUE, status=200),
     "unrescue": _row(act("unrescue"), "os-unrescue", _NOTHING),
+    "resize": _row(resize.resize, "servers:resize", resize.RESIZE),
+    "confirmResize": _row(resize.confirm, "servers:confirm_resize", _NOTHING, status=204),
+    "revertResize": _row(resize.revert, "servers:revert_resize", _NOTHING),
     "createImage": _row(images.create_image, "servers:create_image", images.CREATE_IMAGE),
     "createBackup": replace(
         _row(images.create_backup, "os-create-backup", images.CREATE_BACKUP),

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Giving a server another flavor on its host; then its owner confirms that, or takes it back.
+
+The disks are copied before they grow; the copies are the way back, and go with the confirmation. The steps of the
+source (power_off, keep) and of the destination (disks, network, define, start) are apart, for moves to another host.
+
+The migration's row has both flavors, and the payload its key. The server's row has the old flavor until all is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection, update
+
+from computeapi import clock, scheduler, states
+from computeapi.compute import guest
+from computeapi.compute.operation import Operation, Step, Work
+from computeapi.compute.operations import build
+from computeapi.compute.operations.rebuild import stay_off, switch_off
+from computeapi.db.models import Allocation, Server
+from computeapi.db.queries import migrations
+from computeapi.db.queries.migrations import MigrationRow
+from computeapi.states import PowerState
+
+_SWAP = "_disk.swap"  # how its volume's name ends
+
+
+def migration(work: Work) -> MigrationRow:
+    """What is to be done."""
+    with work.tools.db.read() as conn:
+        return migrations.get(conn, work.entry.payload["migration"])
+
+
+def _as_new(work: Work) -> Work:
+    """The work on the server as it shall be."""
+    return replace(work, server=work.server._replace(**migration(work).new_flavor), landing={})
+
+
+def _as_old(work: Work) -> Work:
+    """The work on the server as it was."""
+    return replace(work, server=work.server._replace(**migration(work).old_flavor), landing={})
+
+
+def _kept_prefix(work: Work) -> str:
+    return f"{guest.prefix(work.server.uuid)}kept_"
+
+
+def _kept(work: Work, volume: str) -> str:
+    """The name of the copy of a volume."""
+    return _kept_prefix(work) + volume.removeprefix(guest.prefix(work.server.uuid))
+
+
+# --- the source's steps ---
+
+
+def power_off(work: Work) -> None:
+    """The guest is off, by its own doing where it obeys."""
+    work.save(task_state=states.RESIZE_MIGRATING)
+    switch_off(work)
+
+
+def keep(work: Work) -> None:
+    """Copies of all disks but swap."""
+    for disk in guest.local_disks(work):
+        if not disk.volume.endswith(_SWAP):
+            work.driver.snapshot(work.server.uuid, disk.volume, _kept(work, disk.volume))
+
+
+def bring_back(work: Work) -> None:
+    """The undo of `keep` and of what was done to the disks since: as they were, and no copies any more.
+
+    One step, since the copies may go only when all is back.
+    """
+    if "disks" in work.entry.begun:
+        restore(work)
+    remove_kept(work)
+
+
+def restore(work: Work) -> None:
+    """The disks are what their copies are. A disk without a copy is back already."""
+    volumes = set(work.driver.list_volumes())
+    for disk in guest.local_disks(work):
+        if _kept(work, disk.volume) in volumes:
+            work.driver.snapshot(work.server.uuid, _kept(work, disk.volume), disk.volume)
+
+
+def remove_kept(work: Work) -> None:
+    """No copies any more."""
+    work.driver.remove_volumes(_kept_prefix(work))
+
+
+# --- the destination's steps ---
+
+
+def grow_disks(work: Work) -> None:
+    """The disks are as large as the new flavor says."""
+    work.save(task_state=states.RESIZE_MIGRATED)
+    for disk in guest.local_disks(_as_new(work)):
+        if disk.size_gb:
+            work.driver.resize_disk(disk.volume, disk.size_gb)
+
+
+def define(work: Work) -> None:
+    """The host knows the guest by its new size."""
+    work.save(task_state=states.RESIZE_FINISH)
+    build.define(_as_new(work))
+
+
+def define_old(work: Work) -> None:
+    """The host knows the guest by its old size."""
+    build.define(_as_old(work))
+
+
+def start(work: Work) -> None:
+    """It runs, if it did before."""
+    _start(work, work.server.vm_state)
+    work.landing |= migration(work).new_flavor
+
+
+def _start(work: Work, vm_state: str) -> None:
+    if vm_state == states.ACTIVE:
+        work.driver.start(work.server.uuid)
+        work.landing |= {"power_state": int(PowerState.RUNNING), "launched_at": clock.now(), "progress": 0}
+    else:
+        work.landing |= {"power_state": int(PowerState.SHUTDOWN), "progress": 0}
+
+
+def switched(conn: Connection, work: Work) -> None:
+    """What the server took is the old reservation, what was reserved is its own."""
+    _rename(conn, work, "current", "old")
+    _rename(conn, work, "new", "current")
+    moment = clock.now()
+    migrations.change(conn, work.entry.payload["migration"], status=migrations.FINISHED, switched_at=moment)
+
+
+def not_switched(conn: Connection, work: Work) -> None:
+    """What was reserved is free."""
+    scheduler.release(conn, work.server.id, role="new")
+    if work.entry.readable:
+        migrations.change(conn, work.entry.payload["migration"], status=migrations.ERROR)
+
+
+def _rename(conn: Connection, work: Work, role: str, to: str) -> None:
+    mine = (Allocation.server_id == work.server.id) & (Allocation.role == role)
+    conn.execute(update(Allocation).where(mine).values(role=to))
+
+
+RESIZE = Operation(
+    (
+        Step("power_off", power_off, stay_off),
+        Step("keep", keep, bring_back),
+        Step("disks", grow_disks),
+        Step("network", build.plug),
+        Step("define", define, define_old),
+        Step("start", start, stay_off),
+    ),
+    finished=switched,
+    failed=not_switched,
+)
+
+# --- confirm ---
+
+
+def confirm(work: Work) -> None:
+    """There is no way back."""
+    remove_kept(work)
+    running = work.driver.state(work.server.uuid) == PowerState.RUNNING
+    work.landing["vm_state"] = states.ACTIVE if running else states.STOPPED
+
+
+def confirmed(conn: Connection, work: Work) -> None:
+    """The old reservation is free."""
+    scheduler.release(conn, work.server.id, role="old")
+    migrations.change(conn, work.entry.payload["migration"], status=migrations.CONFIRMED)
+
+
+CONFIRM = Operation((Step("clean", confirm),), finished=confirmed)
+
+# --- revert ---
+
+
+def start_old(work: Work) -> None:
+    """It runs, if it did before the resize."""
+    old = migration(work)
+    vm_state = old.old_vm_state or states.ACTIVE
+    _start(work, vm_state)
+    work.landing |= {"vm_state": vm_state, **old.old_flavor}
+
+
+def reverted(conn: Connection, work: Work) -> None:
+    """The old reservation is the server's again."""
+    scheduler.release(conn, work.server.id, role="current")
+    _rename(conn, work, "old", "current")
+    moment = clock.now()
+    migrations.change(conn, work.entry.payload["migration"], status=migrations.REVERTED, reverted_at=moment)
+
+
+def not_reverted(conn: Connection, work: Work) -> None:
+    """Once its disks are the old ones, the server has the old flavor, though it may not run."""
+    if "clean" in work.entry.done:
+        conn.execute(update(Server).where(Server.id == work.server.id).values(**migrations_old(conn, work)))
+        reverted(conn, work)
+    elif work.entry.readable:
+        migrations.change(conn, work.entry.payload["migration"], status=migrations.ERROR)
+
+
+def migrations_old(conn: Connection, work: Work) -> dict[str, object]:
+    """The columns of the old flavor."""
+    return migrations.get(conn, work.entry.payload["migration"]).old_flavor
+
+
+REVERT = Operation(
+    (
+        Step("power_off", switch_off),
+        Step("disks", restore),
+        Step("clean", remove_kept),
+        Step("network", build.plug),
+        Step("define", define_old),
+        Step("start", start_old),
+    ),
+    finished=reverted,
+    failed=not_reverted,
+)
