@@ -14,7 +14,12 @@ from tests.wire.conftest import MakeServer
 from tests.wire.operating import HOSTILE_IDS, for_admins_only, refused
 
 NODE = {"service_host": "host", "cpus": 8, "memory_mb": 8192, "local_gb": 128}
-POWER: dict[str, Any] = {"pm_address": "10.1.2.3", "pm_user": "pm_user", "pm_password": "pm_pass-secret", "terminal_port": 8000}
+POWER: dict[str, Any] = {
+    "pm_address": "10.1.2.3",
+    "pm_user": "pm_user",
+    "pm_password": "pm_pass-secret",
+    "terminal_port": 8000,
+}
 MAC = "12:34:56:78:90:ab"
 ALL = "/os-baremetal-nodes"
 
@@ -190,16 +195,16 @@ def test_who_may(api: Api, make_server: MakeServer) -> None:
     action = {"add_interface": {"address": MAC}}
     for_admins_only(api, "GET", ALL)
     for_admins_only(api, "POST", ALL, {"node": NODE})
-    for_admins_only(api, "GET", ALL + "/1")
-    for_admins_only(api, "DELETE", ALL + "/1")
-    for_admins_only(api, "POST", ALL + "/1/action", action)
+    for_admins_only(api, "GET", "/os-baremetal-nodes/1")
+    for_admins_only(api, "DELETE", "/os-baremetal-nodes/1")
+    for_admins_only(api, "POST", "/os-baremetal-nodes/1/action", action)
     server = make_server()
     path = f"/servers/{server.uuid}/os-baremetal-nodes"
     colleague = api.become("member", project_id=api.project_id)
     for answer in (
         colleague.get(path),
         colleague.post(path, {"node": NODE}),
-        colleague.get(path + "/1"),
+        colleague.get(f"/servers/{server.uuid}/os-baremetal-nodes/1"),
         colleague.delete(path + "/1"),
         colleague.post(path + "/action", action),
     ):

@@ -196,8 +196,10 @@ def test_rubbish(admin: Api, host: str, identifier: str) -> None:
 
 
 def test_who_may(api: Api, host: str) -> None:
-    for path in ("", "/detail", "/statistics", "/os-pci"):
-        for_admins_only(api, "GET", "/os-hypervisors" + path)
+    for_admins_only(api, "GET", "/os-hypervisors")
+    for_admins_only(api, "GET", "/os-hypervisors/detail")
+    for_admins_only(api, "GET", "/os-hypervisors/statistics")
+    for_admins_only(api, "GET", "/os-hypervisors/os-pci")
     for path in ("/1", "/1/1", "/1/uptime", "/1/1/uptime", "/1/os-pci", "/host/search", "/host/servers"):
         for_admins_only(api, "GET", "/os-hypervisors" + path)
     for path in ("/os-pci", "/os-pci/detail", "/os-pci/1"):
