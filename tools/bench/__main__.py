@@ -28,9 +28,9 @@ _ROOT = Path(__file__).resolve().parents[2]
 _WARM_UP = 200  # turns, at most a second
 _HELP = """
 Ours is `computeapi api` with its compute service on the simulator; bare is tools/bench/bare.py under the same gunicorn.
-CPU is what the workers used (user and system, from /proc). Where other programs keep the cores busy it is up to twice as
-much, and req/s a fraction; the ratio of ours to bare hardly changes. Everything is in a directory below the system's temporary one, and gone at the end.
-The aim is ours; Nova's figures are those of a one-node Nova with MariaDB, measured elsewhere in the same way.
+CPU is what the workers used (user and system, from /proc). Where other programs keep the cores busy it is up to twice
+as much, and req/s a fraction; the ratio of ours to bare hardly changes. Everything is in a directory below the system's
+temporary one, and gone at the end. The aim is ours; Nova's figures are for comparison, from another machine.
 """
 _OPTIONS = """[quota]
 quota_instances = -1
