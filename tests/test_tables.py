@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +21,10 @@ from computeapi.compute.operations import OPERATIONS
 from computeapi.endpoint import ANY_TOKEN, PUBLIC
 from computeapi.policy import BASE
 from computeapi.versions import FOREVER, MIN, Version, Versioned
+from tests import tables
 from tests.tables import Line, lines, shape
 
-TESTS = Path(__file__).parent
-SOURCE = TESTS.parent / "computeapi"
+SOURCE = Path(__file__).parents[1] / "computeapi"
 LINES = list(lines())
 RULES = {rule.name: rule for rule in routes.list_rules()}
 NEWEST = Version(2, 104)  # the last microversion that there is anywhere
@@ -209,77 +208,36 @@ def test_every_operation_is_some_action() -> None:
     assert set(OPERATIONS) == {action.operation for action in lifecycle.ACTIONS.values()}
 
 
-# --- the reference ---
+# --- the reference, and the tests ---
 
 
 def test_reference() -> None:
     """Which of the reference's operations are routed, at the documented path: the list of the others gets shorter."""
-    reference = json.loads((TESTS / "reference.json").read_text())
+    reference = tables.read("reference.json")
     assert len(reference["operations"]) == 208
-    table = {(line.method, shape(line.template), line.action): line.row for line in LINES if line.service == "compute"}
-    table |= {("GET", "/", None): routes.ROUTES["versions"]["/"]["GET"]}
-    unrouted, codes = [], {}
-    for number, text in reference["operations"].items():
-        method, url, *wanted = text.split()
-        path, _, action = url.partition("#")
-        row = table.get((method, shape(path), action or None))
-        if row is None:
-            unrouted.append(int(number))
-        elif wanted and not {str(status) for _, status in row.status.values()} & set(wanted):
-            codes[number] = str(row.status.at(MIN))
-    assert unrouted == reference["unrouted"], "lost, or routed now: bring tests/reference.json up to date"
+    unrouted, codes = tables.compare_reference(reference["operations"])
+    assert unrouted == reference["unrouted"], f"lost; or routed now: {tables.COMMAND}"
     assert codes == {number: text.split(":")[0] for number, text in reference["other_codes"].items()}
-
-
-# --- the tests ---
 
 
 def test_every_url_is_in_a_test() -> None:
     """Some file of tests/wire mentions it. The list of those that none does gets shorter."""
-    mentioned = _mentioned()
-    wanted = {f"{line.service} {line.template}" for line in LINES if line.service != "versions"}
-    uncovered = [each for each in sorted(wanted) if not _is_mentioned(each, mentioned)]
-    assert uncovered == json.loads((TESTS / "uncovered.json").read_text())
+    assert tables.uncovered() == tables.read("uncovered.json"), f"a new one; or covered now: {tables.COMMAND}"
 
 
-def _is_mentioned(name: str, mentioned: list[str]) -> bool:
-    service, _, template = name.partition(" ")
-    whole = shape(routes.PREFIX[service] + template)
-    short = shape(template) if service == "compute" else whole
-    return any(_matches(text, short) or _matches(text, whole) for text in mentioned)
-
-
-def _matches(text: str, path: str) -> bool:
-    """Whether a text with `{}` for what varies is that URL. One that begins with `{}` may be its end alone."""
-    mine, theirs = text.split("/"), path.split("/")
-    if mine[0] == "{}":
-        mine = mine[1:]
-        if set(mine) <= {"{}"} or len(mine) >= len(theirs):
-            return False
-        theirs = theirs[len(theirs) - len(mine) :]
-        if set(theirs) <= {"{}"}:
-            return False
-    return len(mine) == len(theirs) and all(
-        one == other or (other == "{}" and one) for one, other in zip(mine, theirs, strict=True)
-    )
-
-
-def _mentioned() -> list[str]:
-    """Every text in the tests that may be a URL, with `{}` for what is put in, and without query and fragment."""
-    found: set[str] = set()
-    for path in (TESTS / "wire").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            text = None
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                text = node.value
-            elif isinstance(node, ast.JoinedStr):
-                text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
-            elif isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant | ast.JoinedStr):
-                right = node.right
-                parts = right.values if isinstance(right, ast.JoinedStr) else [right]
-                text = "{}" + "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
-            if text and "/" in text and "\n" not in text:
-                text = re.sub(r"\{[^}]*\}|%s", "{}", text.split("?")[0].split("#")[0])
-                found.add(re.sub(r"^/v2(\.1)?(?=/)", "", text).rstrip("/") if text.startswith("/v2") else text)
-                found.add(text)
-    return sorted(found)
+@pytest.mark.parametrize(
+    ("text", "url", "expected"),
+    [
+        ("/servers", "/servers", True),
+        ("/servers/{}", "/servers/{}", True),
+        ("/servers/x", "/servers/{}", True),
+        ("{}/metadata/{}", "/servers/{}/metadata/{}", True),
+        ("{}/metadata", "/servers/{}/metadata/{}", False),
+        ("{}/{}", "/servers/{}", False),
+        ("/servers", "/servers/{}", False),
+        ("/servers/", "/servers/{}", False),
+        ("{}/x", "/images/{}", False),
+    ],
+)
+def test_mentions(text: str, url: str, expected: bool) -> None:
+    assert tables.mentions(text, url) is expected
