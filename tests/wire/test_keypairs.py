@@ -239,7 +239,9 @@ def test_import_x509(api: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "public_key", ["", "x", ED25519, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "é"]
+    "public_key",
+    ["", "x", ED25519, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "é"],
+    ids=["empty", "a letter", "a key of ssh", "no certificate inside", "not ASCII"],
 )
 def test_import_of_no_certificate(api: Any, public_key: str) -> None:
     body = {"keypair": {"name": "win", "type": "x509", "public_key": public_key}}

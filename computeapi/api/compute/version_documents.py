@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documents by which clients find out what we speak: `/`, `/v2.1/`, `/v2/` (nova/api/openstack/compute/versions.py)."""
+"""How clients learn what we speak: `/`, `/v2.1/` and `/v2/` (nova/api/openstack/compute/versions.py)."""
 
 from __future__ import annotations
 
