@@ -28,20 +28,22 @@ def document() -> str:
 
 
 def _diagram() -> str:
-    """Mermaid: an edge for each pair of states, with the actions that lead from one to the other."""
+    """Mermaid: an edge for each pair of states, with the actions that lead from one to the other; no loops."""
     edges: dict[tuple[str, str], list[str]] = {}
     for name, action in ACTIONS.items():
         sources = ["anything"] if set(action.vm_states) == set(ANY) else list(action.vm_states)
         for source in sources:
             source = "[*]" if name == "create" else source
             target = source if action.lands is AS_WAS else action.lands
-            edges.setdefault((source, target), []).append(name)
+            if source != target:
+                edges.setdefault((source, target), []).append(name)
     lines = ["stateDiagram-v2"]
     used = {state for edge in edges for state in edge if state != "[*]"}
     lines += [f'    state "{state}" as {_word(state)}' for state in sorted(used) if _word(state) != state]
     lines += [f"    {_word(a)} --> {_word(b)}: {', '.join(names)}" for (a, b), names in edges.items()]
     lines += [f"    {_word(states.DELETED)} --> [*]"]
-    return "## Diagram\n\n```mermaid\n" + "\n".join(lines) + "\n```\n"
+    note = "Actions that leave a server in the state it was in are only in the table below.\n\n"
+    return f"## Diagram\n\n{note}```mermaid\n" + "\n".join(lines) + "\n```\n"
 
 
 def _word(state: str) -> str:
