@@ -121,6 +121,20 @@ ACTIONS: dict[str, Action] = {
     "revert_resize": Action(
         "revertResize", "revertResize", "revert_resize", (RESIZED,), IDLE, states.RESIZE_REVERTING, ACTIVE
     ),
+    "shelve": Action("shelve", "shelve", "shelve", _COPIED, IDLE, states.SHELVING, SHELVED),
+    "shelve_offload": Action(
+        "shelveOffload",
+        "shelveOffload",
+        "shelve_offload",
+        (SHELVED,),
+        IDLE,
+        states.SHELVING_OFFLOADING,
+        SHELVED_OFFLOADED,
+        AS_WAS,
+    ),
+    "unshelve": Action(
+        "unshelve", "unshelve", "unshelve", (SHELVED, SHELVED_OFFLOADED), IDLE, states.UNSHELVING, ACTIVE, AS_WAS
+    ),
     "snapshot": Action(
         "createImage", "createImage", "snapshot", _COPIED, IDLE, states.IMAGE_SNAPSHOT_PENDING, AS_WAS, AS_WAS, True
     ),
@@ -320,6 +334,30 @@ def start_resize(
     action = ACTIONS["resize"]
     _enter(conn, now, action)
     _enqueue(conn, services, context, now, action, now.host, {"migration": key})
+
+
+def start_unshelve(conn: Connection, services: Services, context: Context, server: ServerRow) -> None:
+    """Start to bring a shelved server back, on its host or, where it is nowhere, on one that has room.
+
+    Where none has, the server stays as it is, and its log says why, as in Nova. Raises what `begin` raises.
+    """
+    now = lock_row(conn, server.id)
+    if now is None:
+        raise errors.NotFound(f"Instance {server.uuid} could not be found.")
+    check(services, context, now, "unshelve")
+    host = now.host
+    if host is None:
+        hints = orjson.loads(now.scheduler_hints_json)
+        wanted = Wanted(now.vcpus, now.memory_mb, now.disk_gb, now.availability_zone, hints=hints)
+        try:
+            host = scheduler.place(conn, services.settings, now.id, wanted)
+        except NoValidHost as error:
+            _record(conn, context, now, "unshelve", str(error))
+            return
+        conn.execute(update(Server).where(Server.id == now.id).values(host=host, node=host))
+    action = ACTIONS["unshelve"]
+    _enter(conn, now, action)
+    _enqueue(conn, services, context, now, action, host, {"image_id": now.shelved_image_id})
 
 
 def _record(conn: Connection, context: Context, server: ServerRow, name: str, error: str | None = None) -> None:

@@ -67,6 +67,9 @@ class Settings:
     resize_confirm_window: int = _option(
         0, "compute", "A resize that its owner neither confirms nor reverts is confirmed after so long. 0: never."
     )
+    shelved_offload_time: int = _option(
+        0, "compute", "A shelved server is taken off its host after so long. 0: at once. -1: never."
+    )
     cpu_allocation_ratio: float = _option(16.0, "compute", "Virtual CPUs a physical one may carry.")
     ram_allocation_ratio: float = _option(1.5, "compute", "Guest memory a byte of the host's may carry.")
     disk_allocation_ratio: float = _option(1.0, "compute", "Guest disk a byte of the host's may carry.")

@@ -96,6 +96,8 @@ def forget_uploads(tools: Tools) -> int:
 
 ALL: tuple[Callable[[Tools], object], ...] = (
     timeouts.confirm_resizes,
+    timeouts.offload_shelved,
+    timeouts.forget_shelved_images,
     forget_questions,
     forget_uploads,
     reclaim,

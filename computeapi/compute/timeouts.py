@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.sql import ColumnElement
 
-from computeapi import clock, journal, lifecycle, states
+from computeapi import clock, errors, journal, lifecycle, states
 from computeapi.compute.operation import Tools
+from computeapi.context import Context
 from computeapi.db.models import Migration, Server
 from computeapi.db.queries import migrations
 
@@ -29,6 +31,33 @@ def confirm_resizes(tools: Tools) -> int:
     return sum(_start(tools, "confirm_resize", key, {"migration": migration}) for key, migration in found)
 
 
+def offload_shelved(tools: Tools) -> int:
+    """Servers that have been shelved for longer than shelved_offload_time; how many leave the host now."""
+    after = tools.settings.shelved_offload_time
+    if after < 0:
+        return 0
+    old = _resting(tools, states.SHELVED) & (Server.shelved_at < clock.shifted(-after))
+    with tools.db.read() as conn:
+        keys = conn.execute(select(Server.id).where(old).order_by(Server.id).limit(_BATCH)).scalars().all()
+    return sum(_start(tools, "shelve_offload", key, {}) for key in keys)
+
+
+def forget_shelved_images(tools: Tools) -> int:
+    """The images of servers that are back, or deleted; how many are gone now. One that is protected stays."""
+    unneeded = Server.shelved_image_id.is_not(None) & (Server.shelved_at.is_(None) | (Server.deleted == 1))
+    columns = (Server.id, Server.shelved_image_id, Server.user_id, Server.project_id)
+    with tools.db.read() as conn:
+        found = conn.execute(select(*columns).where(unneeded).order_by(Server.id).limit(_BATCH)).all()
+    for key, image_id, user_id, project_id in found:
+        roles = frozenset({"admin", "member", "reader"})
+        with suppress(errors.NotFound, errors.Forbidden):
+            tools.images.delete(Context(f"req-{uuid.uuid4()}", user_id, project_id, roles), str(image_id))
+        with tools.db.write() as conn:
+            mine = (Server.id == key) & (Server.shelved_image_id == image_id) & unneeded
+            conn.execute(update(Server).where(mine).values(shelved_image_id=None))
+    return len(found)
+
+
 def _resting(tools: Tools, vm_state: str) -> ColumnElement[bool]:
     return (
         (Server.host == tools.host)
@@ -43,7 +72,7 @@ def _start(tools: Tools, name: str, key: int, payload: dict[str, Any]) -> bool:
     action = lifecycle.ACTIONS[name]
     with tools.db.write() as conn:
         still = (Server.id == key) & _resting(tools, action.vm_states[0])
-        columns = select(Server.uuid, Server.project_id, Server.user_id)
+        columns = select(Server.uuid, Server.project_id, Server.user_id, Server.vm_state)
         row = conn.execute(columns.where(still).with_for_update()).first()
         if row is None:
             return False
@@ -60,7 +89,7 @@ def _start(tools: Tools, name: str, key: int, payload: dict[str, Any]) -> bool:
             operation=action.operation,
             host=tools.host,
             payload=payload,
-            lands={"ok": action.lands, "failed": action.fails},
+            lands={"ok": action.lands, "failed": row[3] if action.fails is lifecycle.AS_WAS else action.fails},
         )
         if not journal.owns(conn, tools.host, tools.epoch):
             raise journal.Fenced(f"host {tools.host}")

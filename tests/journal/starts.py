@@ -138,6 +138,11 @@ def _end_of_resize(world: World, server: ServerRow, action: str) -> None:
         lifecycle.begin(conn, world.services, world.context, server, action, {"migration": migration.id})
 
 
+def _unshelve(world: World, server: ServerRow, _action: str) -> None:
+    with world.db.write() as conn:
+        lifecycle.start_unshelve(conn, world.services, world.context, server)
+
+
 RESCUE_IMAGE = str(uuid.uuid4())
 
 # Action → what starts it.
@@ -146,6 +151,8 @@ STARTS: dict[str, Callable[[World, ServerRow, str], None]] = {
     "resize": _resize,
     "confirm_resize": _end_of_resize,
     "revert_resize": _end_of_resize,
+    "shelve": _with_image(),
+    "unshelve": _unshelve,
     "snapshot": _with_image(),
     "backup": _with_image(backup_type="daily", rotation=1),
 }

@@ -22,7 +22,19 @@ from computeapi.compute.operations import OPERATIONS
 from computeapi.db.models import Action, Base, Host
 from computeapi.db.queries.servers import ServerRow
 from computeapi.journal import Entry, Fenced
-from computeapi.states import ACTIVE, DELETED, ERROR, PAUSED, RESCUED, RESIZED, SOFT_DELETED, STOPPED, SUSPENDED
+from computeapi.states import (
+    ACTIVE,
+    DELETED,
+    ERROR,
+    PAUSED,
+    RESCUED,
+    RESIZED,
+    SHELVED,
+    SHELVED_OFFLOADED,
+    SOFT_DELETED,
+    STOPPED,
+    SUSPENDED,
+)
 from computeapi.virt.base import HypervisorError, HypervisorGone
 from tests.journal.world import Killed, World
 
@@ -55,9 +67,13 @@ CASES: dict[str, Case] = {
     "resize": Case(("create",), "resize", RESIZED),
     "confirm_resize": Case(("create", "stop", "resize"), "confirm_resize", STOPPED),
     "revert_resize": Case(("create", "resize"), "revert_resize", ACTIVE),
+    "shelve": Case(("create",), "shelve", SHELVED),
+    "shelve_offload": Case(("create", "shelve"), "shelve_offload", SHELVED_OFFLOADED, SHELVED),
+    "unshelve": Case(("create", "shelve", "shelve_offload"), "unshelve", ACTIVE, SHELVED_OFFLOADED),
     "snapshot": Case(("create",), "snapshot", ACTIVE, ACTIVE),
     "backup": Case(("create", "stop", "backup"), "backup", STOPPED, STOPPED),
 }
+NOWHERE = ("build", "unshelve")  # where the server is on no host when they failed and are undone
 
 every_operation = pytest.mark.parametrize("operation", sorted(OPERATIONS))
 STEPS = [(name, step.name) for name, operation in sorted(OPERATIONS.items()) for step in operation.steps]
@@ -161,7 +177,7 @@ def test_a_step_fails(
             change(patch, operation, step, failing(error, 1, after=after))
             assert world.victim.live() == []
         now = world.settle(server.id, case.lands, cause="the disk is full")
-        assert (now.host is None) == (operation == "build")
+        assert (now.host is None) == (operation in NOWHERE)
 
 
 @every_step
@@ -261,7 +277,7 @@ def test_each_undo_runs_twice(world: World, monkeypatch: pytest.MonkeyPatch, ope
         change(patch, operation, step, failing(HypervisorError("no"), 1, after=False))
         assert world.victim.live() == []
     now = world.settle(server.id, case.lands, cause="no")
-    assert (now.host is None) == (operation == "build")
+    assert (now.host is None) == (operation in NOWHERE)
 
 
 # --- (c) an undo fails ---
@@ -280,7 +296,7 @@ def test_an_undo_fails(world: World, monkeypatch: pytest.MonkeyPatch, operation:
         assert world.victim.live() == []
     world.check_quiet()
     now = world.check_server(server.id, case.lands, cause="the disk is full")
-    assert (now.host is None) == (operation == "build" and times == 1)
+    assert (now.host is None) == (operation in NOWHERE and times == 1)
     world.settle(server.id, case.lands, cause="the disk is full")
 
 
@@ -302,7 +318,7 @@ def test_the_hypervisor_goes_while_undoing(
             assert now.task_state is None or case.fails != ERROR  # then it shows that something is under way
         assert world.victim.reborn().live() == []
     now = world.settle(server.id, case.lands, cause="the disk is full")
-    assert (now.host is None) == (operation == "build")
+    assert (now.host is None) == (operation in NOWHERE)
 
 
 # --- (d) killed ---

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from computeapi.compute.operation import Operation, Work
-from computeapi.compute.operations import build, interfaces, power, questions, rebuild, rescue, resize, snapshot
+from computeapi.compute.operations import build, interfaces, power, questions, rebuild, rescue, resize, shelve, snapshot
 
 OPERATIONS: dict[str, Operation] = {
     "build": build.BUILD,
@@ -28,6 +28,9 @@ OPERATIONS: dict[str, Operation] = {
     "resize": resize.RESIZE,
     "confirm_resize": resize.CONFIRM,
     "revert_resize": resize.REVERT,
+    "shelve": shelve.SHELVE,
+    "shelve_offload": shelve.OFFLOAD,
+    "unshelve": shelve.UNSHELVE,
     "snapshot": snapshot.SNAPSHOT,
     "backup": snapshot.BACKUP,
     "attach_interface": interfaces.ATTACH,

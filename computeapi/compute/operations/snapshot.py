@@ -21,21 +21,21 @@ from computeapi.db.models.journal import CANCELLED
 
 LOG = logging.getLogger("computeapi.compute")
 
-_OPERATIONS = ("snapshot", "backup", "shelve", "shelve_now")  # that make images
+_OPERATIONS = ("snapshot", "backup", "shelve")  # that make images
 _UNFINISHED = ("queued", "saving")
 _MANY = 1000
 
 
 def take(work: Work) -> None:
     """A copy of the root disk, beside it."""
-    with _image_goes_with_the_server(work):
+    with image_goes_with_the_server(work):
         work.save(task_state=states.IMAGE_SNAPSHOT)
         copy(work)
 
 
 def upload(work: Work) -> None:
     """The copy is the image's bytes."""
-    with _image_goes_with_the_server(work):
+    with image_goes_with_the_server(work):
         work.save(task_state=states.IMAGE_UPLOADING)
         give(work)
 
@@ -80,7 +80,8 @@ def give_up(work: Work) -> None:
 
 
 @contextmanager
-def _image_goes_with_the_server(work: Work) -> Iterator[None]:
+def image_goes_with_the_server(work: Work) -> Iterator[None]:
+    """A delete that cuts a step short takes the image with it."""
     try:
         yield
     except Cancelled:

@@ -65,6 +65,8 @@ class Server(Base):
     updated_at: Mapped[Time]
     launched_at: Mapped[Time | None]
     terminated_at: Mapped[Time | None]
+    shelved_at: Mapped[Time | None]  # while it is put aside
+    shelved_image_id: Mapped[str | None] = mapped_column(String(64), index=True)  # what it was put aside as
     deleted_at: Mapped[Time | None]
     deleted: Mapped[int] = mapped_column(default=0)
 

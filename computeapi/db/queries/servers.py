@@ -80,6 +80,8 @@ class ServerRow(NamedTuple):
     updated_at: str
     launched_at: str | None
     terminated_at: str | None
+    shelved_at: str | None
+    shelved_image_id: str | None
     deleted_at: str | None
     deleted: int
 

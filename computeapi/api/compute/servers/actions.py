@@ -14,7 +14,7 @@ from sqlalchemy import update
 from computeapi import clock, errors, journal, lifecycle, states, validation
 from computeapi.api import parameters as p
 from computeapi.api.compute import attach_interfaces
-from computeapi.api.compute.servers import images, rebuild, rescue, resize
+from computeapi.api.compute.servers import images, rebuild, rescue, resize, shelve
 from computeapi.api.compute.servers.loader import load
 from computeapi.ask import Refused, ask
 from computeapi.db.models import Server
@@ -74,6 +74,7 @@ RULES = [
     *rebuild.RULES,
     *rescue.RULES,
     *resize.RULES,
+    *shelve.RULES,
 ]
 
 # --- schemas ---
@@ -217,6 +218,9 @@ SERVER_ACTIONS: dict[str, Endpoint] = {
     "resize": _row(resize.resize, "servers:resize", resize.RESIZE),
     "confirmResize": _row(resize.confirm, "servers:confirm_resize", _NOTHING, status=204),
     "revertResize": _row(resize.revert, "servers:revert_resize", _NOTHING),
+    "shelve": _row(shelve.shelve, "os-shelve:shelve", _NOTHING),
+    "unshelve": _row(shelve.unshelve, "os-shelve:unshelve", _NOTHING),
+    "shelveOffload": _row(act("shelve_offload"), "os-shelve:shelve_offload", _NOTHING),
     "createImage": _row(images.create_image, "servers:create_image", images.CREATE_IMAGE),
     "createBackup": replace(
         _row(images.create_backup, "os-create-backup", images.CREATE_BACKUP),
