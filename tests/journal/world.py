@@ -2,9 +2,9 @@
 """A cloud of one host that is driven step by step in the test's own thread, and whose compute service can be killed.
 
 A life of the compute service is what computeapi.compute.service does from its start until nothing is left to do, but
-without threads. Checkpoints stand before and after each commit and each call of the hypervisor. "Killed" is an
-exception that nothing catches, and nothing of the killed owner can write or call anything afterwards; the database
-rolls back what was not committed, as it does when a process dies.
+without threads. "Killed" is an exception that nothing catches, and nothing of the killed owner can write or call
+anything afterwards; the database rolls back what was not committed, as it does when a process dies. It strikes before a
+commit or a call of the hypervisor: killed after one, a process leaves what it leaves when it is killed before the next.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from computeapi.states import (
     SUSPENDED,
     PowerState,
 )
+from computeapi.virt.base import HypervisorGone
 from computeapi.virt.simulator import SimulatedHypervisor
 from tests.journal.starts import STARTS, Images
 
@@ -77,7 +78,7 @@ class Killed(BaseException):
 
 
 class Checkpoints:
-    """Counts the moments between two writes or calls; kills, or calls back, at one of them."""
+    """Counts the writes and calls; kills before one of them, or calls back after one."""
 
     def __init__(self) -> None:
         self.reset()
@@ -87,17 +88,19 @@ class Checkpoints:
         self.count = 0
         self.dead = False
         self.fatal: int | None = None
-        self.passed: list[str] = []
-        self.at: Callable[[int], None] | None = None  # called where no transaction of the owner's is open
+        self.at: Callable[[int], None] | None = None  # told how many there were
 
-    def __call__(self, name: str, *, open_transaction: bool = False) -> None:
+    def before(self, name: str) -> None:
+        """The next is a commit, or a call."""
         self.check_alive()
         self.count += 1
-        self.passed.append(name)
         if self.count == self.fatal:
             self.dead = True
             raise Killed(f"{self.count}: {name}")
-        if self.at is not None and not open_transaction:
+
+    def after(self) -> None:
+        """It has been; no transaction of the owner's is open."""
+        if self.at is not None:
             self.at(self.count)
 
     def check_alive(self) -> None:
@@ -112,7 +115,7 @@ class WatchedDatabase(Database):
     def __init__(self, url: str, checkpoint: Checkpoints) -> None:
         super().__init__(url)
         self._checkpoint = checkpoint
-        event.listen(self.engine, "commit", lambda _conn: checkpoint("before commit", open_transaction=True))
+        event.listen(self.engine, "commit", lambda _conn: checkpoint.before("commit"))
         event.listen(self.engine, "before_cursor_execute", lambda *_: checkpoint.check_alive())
 
     @contextmanager
@@ -120,7 +123,7 @@ class WatchedDatabase(Database):
         """As the real one."""
         with super().write() as conn:
             yield conn
-        self._checkpoint("after commit")
+        self._checkpoint.after()
 
 
 class WatchedDriver:
@@ -130,6 +133,7 @@ class WatchedDriver:
         self._driver, self._checkpoint = driver, checkpoint
         self.failing: dict[str, list[Exception]] = {}  # for the next calls
         self.always: dict[str, Exception] = {}
+        self.gone_at: int | None = None  # this call finds the hypervisor gone
         self.calls: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -138,14 +142,16 @@ class WatchedDriver:
             return value
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            self._checkpoint(f"before {name}")
+            self._checkpoint.before(name)
             self.calls.append(name)
+            if len(self.calls) == self.gone_at:
+                raise HypervisorGone("away")
             if self.failing.get(name):
                 raise self.failing[name].pop(0)
             if name in self.always:
                 raise self.always[name]
             result = value(*args, **kwargs)
-            self._checkpoint(f"after {name}")
+            self._checkpoint.after()
             return result
 
         return call
@@ -208,7 +214,7 @@ class Owner:
         """The next life of it."""
         self.checkpoint.reset()
         self.before_run = lambda _entry: None
-        self.driver.failing, self.driver.always, self.driver.calls = {}, {}, []
+        self.driver.failing, self.driver.always, self.driver.calls, self.driver.gone_at = {}, {}, [], None
         return self
 
 
@@ -345,6 +351,7 @@ class World:
         """All that there is, but times and how often things were tried."""
         rows = self.dump()
         del rows["action_events"]
+        rows["actions"] = [row for row in rows["actions"] if not row["hidden"]]
         found: dict[str, Any] = {"images": self.images.snapshot()} | {
             name: [{key: value for key, value in row.items() if key not in _NOT_COMPARED} for row in table]
             for name, table in rows.items()
@@ -384,7 +391,8 @@ class World:
                 Action.payload.is_not(None),
                 Action.finished_at.is_(None),
             )
-            assert conn.execute(select(Action.id, Action.operation, Action.state).where(is_open)).all() == []
+            work = select(Action.id, Action.operation, Action.state).where(Action.hidden == 0)  # the others are hints
+            assert conn.execute(work.where(is_open)).all() == []
             assert conn.execute(select(ActionEvent.name).where(ActionEvent.finished_at.is_(None))).all() == []
             busy = select(Server.id, Server.task_state).where(Server.task_state.is_not(None))
             assert conn.execute(busy).all() == []
