@@ -29,33 +29,45 @@ def ask(
     """The host's answer. Raises Conflict (the server is nowhere), Refused, Unavailable (no answer in time)."""
     if server.host is None:
         raise errors.Conflict(f"Instance {server.uuid} is not ready")
+    return ask_host(services, context, server.host, question, payload, server)
+
+
+def ask_host(
+    services: Services,
+    context: Context,
+    host: str,
+    question: str,
+    payload: dict[str, Any] | None = None,
+    server: ServerRow | None = None,
+) -> Any:
+    """A host's answer to a question about itself (or that server of it). Raises Refused, Unavailable."""
     with services.db.write() as conn:
-        if not scheduler.is_alive(conn, services.settings, server.host):
-            raise _unavailable(server.host)
+        if not scheduler.is_alive(conn, services.settings, host):
+            raise _unavailable(host)
         key = journal.enqueue(
             conn,
             services.seal,
-            server_id=server.id,
-            server_uuid=server.uuid,
+            server_id=server.id if server else None,
+            server_uuid=server.uuid if server else None,
             request_id=context.request_id,
             project_id=context.project_id,
             user_id=context.user_id,
             name=question,
             operation=question,
-            host=server.host,
+            host=host,
             payload=payload,
             hidden=True,
         )
-        services.db.notify(conn, server.host)
+        services.db.notify(conn, host)
     try:
-        state, result, error = _wait(services, key, server.host)
+        state, result, error = _wait(services, key, host)
     finally:
         with services.db.write() as conn:
             journal.forget(conn, key)
     if state == FAILED:
         kind, _, message = (error or "").partition(": ")
         if kind == "HypervisorGone":
-            raise _unavailable(server.host)
+            raise _unavailable(host)
         raise Refused(kind, message or kind)
     return result
 

@@ -193,6 +193,7 @@ def _compute(conf: Settings, _options: argparse.Namespace) -> int:
         virt_type=conf.virt_type,
         state_dir=conf.state_path,
         host=conf.host_name,
+        **({"network_namespace": conf.network_namespace} if conf.hypervisor == "libvirt" else {}),
     )
     service = ComputeService(conf, db, driver, image.load(conf, db), Seal(conf.secret("journal")))
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -116,7 +116,7 @@ def network_spec(work: Work, nic: Nic) -> NetworkSpec:
         cidr=subnet.cidr if subnet and served else "",
         gateway=(subnet.gateway or "") if subnet else "",
         dhcp=bool(subnet and served and subnet.dhcp),
-        forward="nat" if served else "none",
+        forward=("open" if work.driver.capabilities.filters else "nat") if served else "none",
         domain=work.tools.settings.dhcp_domain,
         dns=subnet.dns if subnet else (),
         mtu=nic.mtu,

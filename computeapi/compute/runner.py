@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from computeapi import errors, journal, lifecycle, states
 from computeapi.clock import now
 from computeapi.compute.operation import Cancelled, Operation, Step, Stopping, Tools, Work
-from computeapi.compute.operations import OPERATIONS, QUESTIONS
+from computeapi.compute.operations import HOST_QUESTIONS, OPERATIONS, QUESTIONS
 from computeapi.db.models import Server
 from computeapi.db.queries import servers
 from computeapi.virt.base import HypervisorError, HypervisorGone
@@ -277,16 +277,22 @@ def _answer(tools: Tools, entry: journal.Entry) -> None:
     error: str | None = None
     result: Any = None
     try:
-        with tools.db.read() as conn:
-            server = servers.get_by_key(conn, entry.server_id or 0)
-        if server is None or server.deleted:
-            raise HypervisorError("The server is gone.")
-        result = QUESTIONS[entry.operation](Work(tools, entry, server))
+        result = _find_answer(tools, entry)
     except Exception as caught:
         LOG.info("question %s about %s: %s", entry.operation, entry.server_uuid, caught)
         error = f"{type(caught).__name__}: {_sentence(caught)}"
     with tools.db.write() as conn:
         journal.close(conn, entry, error=error, result=result)
+
+
+def _find_answer(tools: Tools, entry: journal.Entry) -> Any:
+    if entry.operation in HOST_QUESTIONS:
+        return HOST_QUESTIONS[entry.operation](tools, entry.payload)
+    with tools.db.read() as conn:
+        server = servers.get_by_key(conn, entry.server_id or 0)
+    if server is None or server.deleted:
+        raise HypervisorError("The server is gone.")
+    return QUESTIONS[entry.operation](Work(tools, entry, server))
 
 
 def _sentence(error: Exception) -> str:

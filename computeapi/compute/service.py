@@ -27,6 +27,7 @@ from computeapi import clock, journal
 from computeapi.backends.image.base import ImageBackend
 from computeapi.compute import reconcile, runner, sweeps
 from computeapi.compute.operation import Tools
+from computeapi.compute.operations import firewall
 from computeapi.db.engine import Database
 from computeapi.db.models import Host
 from computeapi.journal import Entry
@@ -82,6 +83,7 @@ class ComputeService:
             self.tools = tools
             self._start_thread(self._keep, "keeper")
             self._try("reconcile", lambda: reconcile.run(tools))
+            self._try("filters", lambda: firewall.apply(tools))
             self._watch()
             self._start_thread(self._sweep, "sweeper")
             LOG.info("compute service of %s is ready", self._host)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from computeapi.states import PowerState
+from computeapi.virt.firewall import Firewall
 
 
 class HypervisorError(Exception):
@@ -50,6 +51,7 @@ class Capabilities:
     spice: bool = False
     serial: bool = False
     hotplug: bool = False
+    filters: bool = False  # security groups and floating IPs; where not, networks have the hypervisor's own NAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,17 @@ class Hypervisor(ABC):
     @abstractmethod
     def remove_dhcp_host(self, network: str, mac: str) -> None:
         """That interface gets no address any more."""
+
+    @abstractmethod
+    def apply_firewall(self, read: Callable[[], Firewall]) -> None:
+        """The host filters, translates and answers what `read()` says, and nothing else, at once and as a whole.
+
+        `read` is called when no other call of this is under way. Where `capabilities.filters` is not, nothing happens.
+        """
+
+    @abstractmethod
+    def ping(self, addresses: Sequence[str], seconds: int) -> set[str]:
+        """Those of these guests' addresses that answer an echo request of the host's within `seconds`."""
 
     # --- guests ---
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -36,6 +37,7 @@ from computeapi.virt.base import (
     NoSpace,
     console_tail,
 )
+from computeapi.virt.firewall import Firewall
 from computeapi.virt.simulator_store import CLOCK, Guest, Store
 
 P = ParamSpec("P")
@@ -91,10 +93,12 @@ class SimulatedHypervisor(Hypervisor):
         self.delays = dict(delays or {})
         self.gone = False
         self.calls: Counter[str] = Counter()
-        self._capabilities = capabilities or Capabilities(guest_agent=True, live_snapshot=True)
+        self._capabilities = capabilities or Capabilities(guest_agent=True, live_snapshot=True, filters=True)
         self._failures: list[tuple[str, BaseException, list[int], bool]] = []
         self._watchers: list[Callable[[Event], None]] = []
         self._closed = False
+        self.firewall = Firewall()  # what was applied last
+        self._firewall_lock = threading.Lock()
         if state_dir is not None:
             self._read_options(state_dir)
         self._store = Store(state_dir, host)
@@ -244,6 +248,24 @@ class SimulatedHypervisor(Hypervisor):
     def remove_dhcp_host(self, network: str, mac: str) -> None:
         with self._store.open() as data:
             data.remove_dhcp(network, mac)
+
+    @simulated
+    def apply_firewall(self, read: Callable[[], Firewall]) -> None:
+        with self._firewall_lock:
+            self.firewall = read()
+
+    @simulated
+    def ping(self, addresses: Sequence[str], seconds: int) -> set[str]:
+        with self._store.open() as data:
+            running = [data.guest(uuid) for uuid, state in data.states().items() if state == PowerState.RUNNING]
+            promised = {
+                host.address
+                for guest in running
+                if guest is not None
+                for nic in guest.spec.nics
+                if (host := data.promised(nic.network, nic.mac)) is not None
+            }
+        return promised & set(addresses)
 
     def dhcp_hosts(self, network: str) -> dict[str, DhcpHost]:
         """The promised addresses of a network, by MAC address (for tests)."""

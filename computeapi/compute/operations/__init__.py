@@ -7,8 +7,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from computeapi.compute.operation import Operation, Work
-from computeapi.compute.operations import build, interfaces, power, questions, rebuild, rescue, resize, shelve, snapshot
+from computeapi.compute.operation import Operation, Tools, Work
+from computeapi.compute.operations import (
+    build,
+    firewall,
+    interfaces,
+    power,
+    questions,
+    rebuild,
+    rescue,
+    resize,
+    shelve,
+    snapshot,
+)
 
 OPERATIONS: dict[str, Operation] = {
     "build": build.BUILD,
@@ -42,4 +53,10 @@ QUESTIONS: dict[str, Callable[[Work], Any]] = {
     "console_output": questions.console_output,
     "diagnostics": questions.diagnostics,
     "set_password": questions.set_password,
+}
+
+# About the host, not about a server of it.
+HOST_QUESTIONS: dict[str, Callable[[Tools, dict[str, Any]], Any]] = {
+    "apply_firewall": firewall.on_hint,
+    "ping": firewall.ping,
 }

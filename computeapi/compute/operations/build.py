@@ -8,7 +8,7 @@ from sqlalchemy import Connection, update
 from computeapi import clock, errors, lifecycle, scheduler, states
 from computeapi.compute import guest
 from computeapi.compute.operation import Operation, Step, Work
-from computeapi.compute.operations import snapshot
+from computeapi.compute.operations import firewall, snapshot
 from computeapi.db.models import Server
 from computeapi.db.queries import addresses
 from computeapi.states import PowerState
@@ -52,12 +52,13 @@ def plug_new(work: Work) -> None:
 
 
 def plug(work: Work) -> None:
-    """The networks are on this host, and promise the server its addresses."""
+    """The networks are on this host and promise the server its addresses; the host filters what it gets and sends."""
     for nic in guest.nics(work):
         spec = guest.network_spec(work, nic)
         work.driver.ensure_network(spec)
         for host in guest.dhcp_hosts(work, nic, spec):
             work.driver.ensure_dhcp_host(spec.name, host)
+    firewall.apply(work.tools)
 
 
 def unplug(work: Work) -> None:

@@ -11,10 +11,25 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, or_, select
 
 from computeapi import clock
-from computeapi.db.models import Action, Allocation, Port, PortSecurityGroup, SecurityGroupRule, Server
+from computeapi.db.models import (
+    Action,
+    Allocation,
+    DnsDomain,
+    DnsEntry,
+    FixedIp,
+    FloatingIp,
+    Host,
+    Network,
+    Port,
+    PortSecurityGroup,
+    SecurityGroup,
+    SecurityGroupRule,
+    Server,
+    Subnet,
+)
 from computeapi.db.models.journal import PENDING
 
 APPLY = "apply_firewall"
@@ -36,6 +51,13 @@ def ports_changed(conn: Connection, *chosen: ColumnElement[bool]) -> None:
     """Tell every host that has a server with one of these ports, or will have it."""
     servers = select(Port.server_id).where(*chosen, Port.server_id.is_not(None))
     tell(conn, select(Allocation.host).where(Allocation.server_id.in_(servers)).distinct())
+
+
+def networks_changed(conn: Connection, keys: Iterable[int]) -> None:
+    """Of these ports those that are routers' link networks: tell every host with a server on one of them."""
+    linking = Port.__table__.alias("linking")
+    networks = select(linking.c.network_id).where(linking.c.id.in_(list(keys)), linking.c.router_id.is_not(None))
+    ports_changed(conn, Port.network_id.in_(networks))
 
 
 def server_changed(conn: Connection, server_key: int) -> None:
@@ -71,3 +93,133 @@ def tell(conn: Connection, hosts: Select[Any]) -> None:
 def forget_hints(conn: Connection, host: str) -> None:
     """Whoever looks at everything after this needs no hint that was given before."""
     conn.execute(delete(Action).where(Action.queue == host, Action.operation == APPLY, Action.state == PENDING))
+
+
+# --- what a host needs to know ---
+
+
+def _here(host: str) -> Select[Any]:
+    """The keys of the servers that are on a host, or are to come, or have not left it for good."""
+    return select(Allocation.server_id).where(Allocation.host == host)
+
+
+def ports(conn: Connection, host: str) -> list[Any]:
+    """The interfaces of its servers, one row an address: id, uuid, mac, port_security, address_pairs_json, address,
+    network_uuid, bridge, and the subnet's cidr, ip_version and gateway."""
+    return list(
+        conn.execute(
+            select(
+                Port.id,
+                Port.uuid,
+                Port.mac,
+                Port.port_security,
+                Port.address_pairs_json,
+                Port.network_id,
+                Network.uuid.label("network_uuid"),
+                Network.bridge,
+                FixedIp.address,
+                Subnet.cidr,
+                Subnet.ip_version,
+                Subnet.gateway,
+            )
+            .join(Network, Network.id == Port.network_id)
+            .outerjoin(FixedIp, FixedIp.port_id == Port.id)
+            .outerjoin(Subnet, Subnet.id == FixedIp.subnet_id)
+            .where(Port.server_id.in_(_here(host)))
+            .order_by(Port.id, FixedIp.id)
+        )
+    )
+
+
+def rules(conn: Connection, host: str) -> list[Any]:
+    """The rules of those interfaces' groups: group_id and what the rule says, with the remote group's uuid."""
+    remote = SecurityGroup.__table__.alias("remote")
+    of_ports = select(PortSecurityGroup.group_id).join(Port, Port.id == PortSecurityGroup.port_id)
+    return list(
+        conn.execute(
+            select(
+                SecurityGroupRule.group_id,
+                SecurityGroupRule.direction,
+                SecurityGroupRule.ethertype,
+                SecurityGroupRule.protocol,
+                SecurityGroupRule.port_min,
+                SecurityGroupRule.port_max,
+                SecurityGroupRule.remote_cidr,
+                SecurityGroupRule.remote_group_id,
+                remote.c.uuid.label("remote_uuid"),
+            )
+            .outerjoin(remote, remote.c.id == SecurityGroupRule.remote_group_id)
+            .where(SecurityGroupRule.group_id.in_(of_ports.where(Port.server_id.in_(_here(host)))))
+            .order_by(SecurityGroupRule.id)
+        )
+    )
+
+
+def groups_of_ports(conn: Connection, host: str) -> list[Any]:
+    """(port_id, group_id) of those interfaces."""
+    return list(
+        conn.execute(
+            select(PortSecurityGroup.port_id, PortSecurityGroup.group_id)
+            .join(Port, Port.id == PortSecurityGroup.port_id)
+            .where(Port.server_id.in_(_here(host)))
+            .order_by(PortSecurityGroup.port_id, PortSecurityGroup.group_id)
+        )
+    )
+
+
+def members(conn: Connection, keys: Iterable[int]) -> list[Any]:
+    """(group's uuid, address) of all members of these groups, wherever they are."""
+    return list(
+        conn.execute(
+            select(SecurityGroup.uuid, FixedIp.address)
+            .select_from(PortSecurityGroup)
+            .join(SecurityGroup, SecurityGroup.id == PortSecurityGroup.group_id)
+            .join(FixedIp, FixedIp.port_id == PortSecurityGroup.port_id)
+            .where(PortSecurityGroup.group_id.in_(list(keys)))
+        )
+    )
+
+
+def routed(conn: Connection, networks: Iterable[int]) -> list[Any]:
+    """(router's key, bridge) of the routers' interfaces on these networks."""
+    return list(
+        conn.execute(
+            select(Port.router_id, Network.bridge)
+            .distinct()
+            .join(Network, Network.id == Port.network_id)
+            .where(Port.router_id.is_not(None), Network.external == 0, Port.network_id.in_(list(networks)))
+        )
+    )
+
+
+def floating(conn: Connection, host: str) -> list[Any]:
+    """(floating address, fixed address) for the servers that live on a host."""
+    return list(
+        conn.execute(
+            select(FloatingIp.address, FloatingIp.fixed_address)
+            .join(Port, Port.id == FloatingIp.port_id)
+            .join(Server, Server.id == Port.server_id)
+            .join(FixedIp, and_(FixedIp.port_id == Port.id, FixedIp.address == FloatingIp.fixed_address))
+            .where(Server.host == host, Server.deleted == 0)
+            .order_by(FloatingIp.id)
+        )
+    )
+
+
+def names(conn: Connection, host: str, default_zone: str) -> list[Any]:
+    """(entry's name, domain, address) that guests on a host may ask for: all public ones, and those of its zone."""
+    zone = select(func.coalesce(Host.availability_zone, default_zone)).where(Host.name == host).scalar_subquery()
+    return list(
+        conn.execute(
+            select(DnsEntry.name, DnsDomain.domain, DnsEntry.address)
+            .join(DnsDomain, DnsDomain.id == DnsEntry.domain_id)
+            .where(
+                or_(
+                    DnsDomain.scope == "public",
+                    DnsDomain.availability_zone.is_(None),
+                    DnsDomain.availability_zone == zone,
+                )
+            )
+            .order_by(DnsEntry.id)
+        )
+    )

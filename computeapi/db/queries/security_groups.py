@@ -20,7 +20,7 @@ from computeapi import clock, errors
 from computeapi.db.models import DefaultRule, Port, PortSecurityGroup, SecurityGroup, SecurityGroupRule, Server
 from computeapi.db.queries import firewall
 from computeapi.db.queries.common import insert_key
-from computeapi.db.queries.networks import Kind, common_fields, own, tag_filters
+from computeapi.db.queries.networks import ROUTER_INTERFACE, Kind, common_fields, own, tag_filters
 
 DEFAULT = "default"
 INGRESS, EGRESS = "ingress", "egress"
@@ -341,6 +341,8 @@ def set_port_groups(conn: Connection, port_key: int, groups: Sequence[Any]) -> N
 
 def begin_port(conn: Connection, port_key: int, columns: Mapping[str, Any]) -> None:
     """What holds for a new port of which nobody said anything: the default group; for the cloud's own ports none."""
+    if columns.get("device_owner") == ROUTER_INTERFACE:
+        firewall.networks_changed(conn, [port_key])
     project_id = columns.get("project_id")
     if project_id is None or columns.get("device_owner", "").startswith("network:"):
         return
@@ -349,7 +351,8 @@ def begin_port(conn: Connection, port_key: int, columns: Mapping[str, Any]) -> N
 
 
 def forget_ports(conn: Connection, keys: Sequence[int]) -> None:
-    """These ports are about to go: their groups have members less."""
+    """These ports are about to go: their groups have members less, and networks may be linked no more."""
+    firewall.networks_changed(conn, keys)
     chosen = select(PortSecurityGroup.group_id).distinct().where(PortSecurityGroup.port_id.in_(keys))
     firewall.groups_changed(conn, list(conn.execute(chosen).scalars()))
     conn.execute(delete(PortSecurityGroup).where(PortSecurityGroup.port_id.in_(keys)))

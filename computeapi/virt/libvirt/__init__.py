@@ -8,8 +8,11 @@ from pathlib import Path
 from computeapi.virt.base import Hypervisor, HypervisorError
 
 
-def load(*, uri: str, virt_type: str, state_dir: Path, host: str, pool: str = "computeapi") -> Hypervisor:
-    """The libvirt at `uri`, with its disks in the storage pool `pool`.
+def load(
+    *, uri: str, virt_type: str, state_dir: Path, host: str, pool: str = "computeapi", network_namespace: str = ""
+) -> Hypervisor:
+    """The libvirt at `uri`, with its disks in the storage pool `pool`, and its networks in that network namespace
+    (empty: where libvirtd is).
 
     Raises HypervisorError where libvirt's Python library is missing.
     """
@@ -17,4 +20,6 @@ def load(*, uri: str, virt_type: str, state_dir: Path, host: str, pool: str = "c
         from computeapi.virt.libvirt.driver import LibvirtHypervisor
     except ImportError as error:
         raise HypervisorError(f"libvirt's Python library cannot be used: {error}") from error
-    return LibvirtHypervisor(uri=uri, virt_type=virt_type, state_dir=state_dir, host=host, pool=pool)
+    return LibvirtHypervisor(
+        uri=uri, virt_type=virt_type, state_dir=state_dir, host=host, pool=pool, network_namespace=network_namespace
+    )

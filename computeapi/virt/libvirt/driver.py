@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,14 @@ from computeapi.virt.base import (
     NicSpec,
     console_tail,
 )
+from computeapi.virt.firewall import Firewall
 from computeapi.virt.libvirt import domain_xml
 from computeapi.virt.libvirt.connection import Connection
 from computeapi.virt.libvirt.disks import Disks, Pool, download, volume_size
 from computeapi.virt.libvirt.events import Watcher
 from computeapi.virt.libvirt.guest import Guest, power_state
 from computeapi.virt.libvirt.host import HostProbe
+from computeapi.virt.libvirt.host_network import HostNetwork
 from computeapi.virt.libvirt.networks import Networks
 from computeapi.virt.libvirt.xml import to_text
 
@@ -52,7 +54,16 @@ class LibvirtHypervisor(Hypervisor):
     in `state_dir`/consoles (pool `pool`-consoles), both on libvirt's host. Connects at first use.
     """
 
-    def __init__(self, *, uri: str, virt_type: str, state_dir: Path, host: str, pool: str = "computeapi") -> None:
+    def __init__(
+        self,
+        *,
+        uri: str,
+        virt_type: str,
+        state_dir: Path,
+        host: str,
+        pool: str = "computeapi",
+        network_namespace: str = "",
+    ) -> None:
         self.host = host
         state_dir = state_dir.absolute()
         self._state_dir, self._local = state_dir, not urlsplit(uri).netloc
@@ -61,6 +72,7 @@ class LibvirtHypervisor(Hypervisor):
         self._consoles = Pool(self._connection, f"{pool}-consoles", str(state_dir / "consoles"))
         self._disks = Disks(self._connection, self._pool)
         self._networks = Networks(self._connection)
+        self._host_network = HostNetwork(uri, network_namespace)
         self._probe = HostProbe(self._connection, virt_type, local=self._local)
         self._watcher = Watcher(self._connection, self.state, self.list_guests)
         self._ours: dict[str, bool] = {}
@@ -69,7 +81,7 @@ class LibvirtHypervisor(Hypervisor):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(guest_agent=True, vnc=True, live_snapshot=True)
+        return Capabilities(guest_agent=True, vnc=True, live_snapshot=True, filters=self._host_network.usable())
 
     def host_info(self) -> HostInfo:
         self._host_facts()
@@ -154,6 +166,14 @@ class LibvirtHypervisor(Hypervisor):
 
     def remove_dhcp_host(self, network: str, mac: str) -> None:
         self._networks.remove_host(network, mac)
+
+    def apply_firewall(self, read: Callable[[], Firewall]) -> None:
+        if self._host_network.usable():
+            firewall = self._host_network.apply(read)
+            self._networks.set_names(sorted({network.name for network in firewall.networks}), firewall.names)
+
+    def ping(self, addresses: Sequence[str], seconds: int) -> set[str]:
+        return self._host_network.ping(addresses, seconds)
 
     # --- guests ---
 

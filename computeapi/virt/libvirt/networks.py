@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import libvirt
@@ -19,6 +20,7 @@ from computeapi.virt.libvirt.xml import Element, element, parse, to_text
 #: address to a new owner before the old one's time is up, unless it has the same MAC address: see macs.py.
 LEASE_SECONDS = 120
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_NAMES = libvirt.VIR_NETWORK_SECTION_DNS_HOST
 _SECTION = libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST
 _LIVE, _CONFIG = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE, libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
 
@@ -73,7 +75,7 @@ class Networks:
         """See Hypervisor.ensure_network."""
         with self._lock, self._connection.use(f"making the network {spec.name}") as conn:
             network = _find(conn, spec.name)
-            if network is None:
+            if network is None or _is_other(network, spec):
                 network = conn.networkDefineXML(network_xml(spec))
             if not network.autostart():
                 network.setAutostart(1)
@@ -103,6 +105,17 @@ class Networks:
                 raise HypervisorError(f"there is no network {name}")
             _promise(network, host)
 
+    def set_names(self, networks: Iterable[str], names: Iterable[tuple[str, str]]) -> None:
+        """What these networks' DNS answers, beside the names of their guests: (name, address), and nothing else."""
+        wanted: dict[str, set[str]] = {}
+        for name, address in names:
+            wanted.setdefault(address, set()).add(name)
+        with self._lock, self._connection.use("naming addresses") as conn:
+            for name in networks:
+                network = _find(conn, name)
+                if network is not None and network.isActive():
+                    _set_names(network, wanted)
+
     def remove_host(self, name: str, mac: str) -> None:
         """See Hypervisor.remove_dhcp_host."""
         with self._lock, self._connection.use(f"taking the address of {mac} back") as conn:
@@ -122,6 +135,32 @@ def _find(conn: Any, name: str) -> Any | None:
         if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
             raise
         return None
+
+
+def _is_other(network: Any, spec: NetworkSpec) -> bool:
+    """Whether the network leads out another way than it shall, and can be made anew: no guest is on it."""
+    found = parse(network.XMLDesc(0))
+    forward = found.find("forward")
+    mode = forward.get("mode") if forward is not None else "none"
+    if mode == spec.forward or int(found.get("connections") or 0):
+        return False
+    if network.isActive():
+        network.destroy()
+    return True
+
+
+def _set_names(network: Any, wanted: dict[str, set[str]]) -> None:
+    """Both views, entry by entry: an entry is an address with all its names."""
+    for where, flags in {_CONFIG: libvirt.VIR_NETWORK_XML_INACTIVE, _LIVE: 0}.items():
+        entries = parse(network.XMLDesc(flags)).findall("dns/host")
+        known = {str(each.get("ip")): {str(name.text) for name in each.findall("hostname")} for each in entries}
+        for address in known:
+            if known[address] != wanted.get(address):
+                _update(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, element("host", ip=address), where, _NAMES)
+        for address, names in wanted.items():
+            if known.get(address) != names:
+                entry = element("host", *(element("hostname", name) for name in sorted(names)), ip=address)
+                _update(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, entry, where, _NAMES)
 
 
 def _hosts(network: Any) -> dict[int, list[Element]]:
@@ -154,5 +193,5 @@ def _promise(network: Any, host: DhcpHost) -> None:
     _update(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, entry, lacking)
 
 
-def _update(network: Any, command: int, entry: Element, where: int) -> None:
-    network.update(command, _SECTION, -1, to_text(entry), where)
+def _update(network: Any, command: int, entry: Element, where: int, section: int = _SECTION) -> None:
+    network.update(command, section, -1, to_text(entry), where)

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host filters, translates and answers: read from the rows as a whole, and made so as a whole.
+
+Asked for before a guest starts, by hints when something changed (`db.queries.firewall`), when the service starts, and
+by the sweep; each time everything is looked at, and nothing is done where nothing differs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from itertools import combinations
+from typing import Any
+
+import orjson
+
+from computeapi.compute.guest import network_name
+from computeapi.compute.operation import Tools
+from computeapi.db.queries import firewall as queries
+from computeapi.virt.firewall import Firewall, Floating, Guard, LocalNetwork, PacketRule
+
+_PROTOCOLS = {
+    "ah": 51,
+    "dccp": 33,
+    "egp": 8,
+    "esp": 50,
+    "gre": 47,
+    "icmp": 1,
+    "icmpv6": 58,
+    "igmp": 2,
+    "ipip": 4,
+    "ipv6-encap": 41,
+    "ipv6-frag": 44,
+    "ipv6-icmp": 58,
+    "ipv6-nonxt": 59,
+    "ipv6-opts": 60,
+    "ipv6-route": 43,
+    "ospf": 89,
+    "pgm": 113,
+    "rsvp": 46,
+    "sctp": 132,
+    "tcp": 6,
+    "udp": 17,
+    "udplite": 136,
+    "vrrp": 112,
+}
+_ANY_PROTOCOL = ("ip", "hopopt")  # number 0
+_PING_SECONDS = 2
+
+
+def apply(tools: Tools) -> None:
+    """The host is as the rows say. Raises HypervisorError."""
+    with tools.db.write() as conn:
+        queries.forget_hints(conn, tools.host)
+    tools.driver.apply_firewall(lambda: read(tools))
+
+
+def on_hint(tools: Tools, _payload: dict[str, Any]) -> None:
+    """The same, as a question that nobody waits for."""
+    apply(tools)
+
+
+def ping(tools: Tools, payload: dict[str, Any]) -> list[str]:
+    """Which of these addresses answer."""
+    return sorted(tools.driver.ping(payload["addresses"], _PING_SECONDS))
+
+
+def read(tools: Tools) -> Firewall:
+    """What the rows say."""
+    with tools.db.snapshot() as conn:
+        ports = queries.ports(conn, tools.host)
+        rules = queries.rules(conn, tools.host)
+        groups = queries.groups_of_ports(conn, tools.host)
+        remotes = {rule.remote_group_id for rule in rules if rule.remote_group_id is not None}
+        members = queries.members(conn, remotes) if remotes else []
+        routed = queries.routed(conn, {port.network_id for port in ports}) if ports else []
+        floating = queries.floating(conn, tools.host)
+        names = queries.names(conn, tools.host, tools.settings.default_availability_zone)
+    sets: dict[str, set[str]] = {rule.remote_uuid: set() for rule in rules if rule.remote_uuid}
+    for group_uuid, address in members:
+        sets[group_uuid].add(address)
+    return Firewall(
+        guards=tuple(_guards(ports, rules, groups)),
+        sets={name: tuple(sorted(addresses)) for name, addresses in sets.items()},
+        networks=tuple(_networks(ports)),
+        links=tuple(sorted(_links(routed))),
+        floating=tuple(Floating(address, fixed) for address, fixed in floating),
+        names=tuple((f"{name}.{domain}", address) for name, domain, address in names),
+    )
+
+
+def _guards(ports: list[Any], rules: list[Any], groups: list[Any]) -> Iterable[Guard]:
+    by_group: dict[int, list[Any]] = {}
+    for rule in rules:
+        by_group.setdefault(rule.group_id, []).append(rule)
+    of_port: dict[int, list[Any]] = {}
+    for port_id, group_id in groups:
+        of_port.setdefault(port_id, []).extend(by_group.get(group_id, []))
+    rows: dict[int, list[Any]] = {}
+    for port in ports:
+        rows.setdefault(port.id, []).append(port)
+    for key, same in rows.items():
+        port = same[0]
+        if not port.port_security:
+            continue
+        yield Guard(
+            tap="tap" + port.uuid[:11],
+            mac=port.mac,
+            addresses=tuple(row.address for row in same if row.address),
+            pairs=tuple(_pairs(port)),
+            ingress=_rules(of_port.get(key, []), "ingress"),
+            egress=_rules(of_port.get(key, []), "egress"),
+        )
+
+
+def _pairs(port: Any) -> Iterable[tuple[str, str]]:
+    for pair in orjson.loads(port.address_pairs_json):
+        yield str(ipaddress.ip_network(pair["ip_address"], strict=False)), pair.get("mac_address") or port.mac
+
+
+def _rules(rules: list[Any], direction: str) -> tuple[PacketRule, ...]:
+    """Each once: several groups may say the same."""
+    return tuple(dict.fromkeys(_rule(rule) for rule in rules if rule.direction == direction))
+
+
+def _rule(rule: Any) -> PacketRule:
+    return PacketRule(
+        version=6 if rule.ethertype == "IPv6" else 4,
+        protocol=protocol_number(rule.protocol),
+        least=rule.port_min,
+        most=rule.port_max,
+        cidr=str(ipaddress.ip_network(rule.remote_cidr, strict=False)) if rule.remote_cidr else None,
+        members=rule.remote_uuid,
+    )
+
+
+def protocol_number(name: str | None) -> int | None:
+    """A protocol's number; None for any."""
+    if name is None or name in _ANY_PROTOCOL:
+        return None
+    number = _PROTOCOLS.get(name)
+    return number if number is not None else int(name) or None
+
+
+def _networks(ports: list[Any]) -> Iterable[LocalNetwork]:
+    """The networks that the host has a bridge of; those of which the host is the gateway lead out."""
+    found = {
+        LocalNetwork(
+            network_name(port.network_uuid), port.bridge, port.cidr if port.gateway and port.ip_version == 4 else ""
+        )
+        for port in ports
+    }
+    return sorted(found, key=lambda network: (network.name, network.cidr))
+
+
+def _links(routed: list[Any]) -> set[tuple[str, str]]:
+    bridges: dict[int, set[str]] = {}
+    for router, bridge in routed:
+        bridges.setdefault(router, set()).add(bridge)
+    return {pair for connected in bridges.values() for pair in combinations(sorted(connected), 2)}

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host lets through and translates: the whole of it, in the hypervisor seam's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class PacketRule:
+    """What may pass. `protocol` is IANA's number; `least` and `most` are ports, or ICMP's type and code. None: any."""
+
+    version: int  # 4 | 6
+    protocol: int | None = None
+    least: int | None = None
+    most: int | None = None
+    cidr: str | None = None  # of the other side
+    members: str | None = None  # the other side is one of that set of addresses (Firewall.sets)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """An interface that sends only from its own addresses, and gets and sends only what its rules say."""
+
+    tap: str
+    mac: str
+    addresses: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...] = ()  # (address or network, MAC address) it may send from as well
+    ingress: tuple[PacketRule, ...] = ()
+    egress: tuple[PacketRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNetwork:
+    """A network whose bridge is on the host: what goes out of an IPv4 `cidr` takes the host's address.
+
+    One for each subnet; "" where the bridge leads nowhere.
+    """
+
+    name: str  # as ensure_network named it
+    bridge: str
+    cidr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Floating:
+    """1:1: who asks for `address` gets `fixed`; what `fixed` sends out comes from `address`."""
+
+    address: str
+    fixed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Firewall:
+    """Everything; what is not in it is not let through, translated or answered."""
+
+    guards: tuple[Guard, ...] = ()
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # addresses of both families
+    networks: tuple[LocalNetwork, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()  # bridges between which a router leads
+    floating: tuple[Floating, ...] = ()
+    names: tuple[tuple[str, str], ...] = ()  # (name, address): what the networks' DNS answers beside guests' names

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network namespace that libvirt's networks are in: what runs there, and our nftables tables in it.
+
+The whole of both tables is written in one transaction: what was before is in force until the moment when what comes
+after is. Nothing but these two tables, and the loopback's addresses with our label, is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from computeapi.virt.base import HypervisorError, HypervisorGone
+from computeapi.virt.firewall import Firewall
+from computeapi.virt.libvirt import filters, nat
+
+LOG = logging.getLogger(__name__)
+TABLE = "computeapi"
+_SECONDS = 30  # that a command may take
+_SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtnetworkd-sock", "/run/libvirt/virtqemud-sock")
+_BRIDGED = tuple(Path("/proc/sys/net/bridge", name) for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"))
+_PINGS = 32  # at once
+_ARGUMENTS = re.compile(r"[0-9a-fA-F.:]{2,45}")
+
+
+def ruleset(firewall: Firewall) -> str:
+    """Both tables, as nft reads them. Format: nft(8)."""
+    inner = [*filters.definitions(firewall), *nat.definitions(firewall), *filters.chains(firewall), *nat.chains()]
+    return "\n".join(
+        (
+            *_table("inet", inner),
+            *_table("bridge", list(filters.spoofing(firewall.guards))),
+            "",
+        )
+    )
+
+
+def _table(family: str, inner: Sequence[str]) -> Iterable[str]:
+    yield f"table {family} {TABLE}"  # so that there is one to delete
+    yield f"delete table {family} {TABLE}"
+    yield f"table {family} {TABLE} {{"
+    yield from inner
+    yield "}"
+
+
+class HostNetwork:
+    """The namespace, found by its name or by libvirtd's socket in `uri`."""
+
+    def __init__(self, uri: str, namespace: str = "") -> None:
+        self._uri, self._namespace = uri, namespace
+        self._lock = threading.Lock()
+        self._applied = ""  # the tables that are in force, as far as we know
+        self._usable: bool | None = None
+
+    def usable(self) -> bool:
+        """Whether this process may filter there. Where not, the log says why, once."""
+        if self._usable is None:
+            try:
+                self._prepare()
+                self._usable = True
+            except HypervisorGone:
+                return False  # not now
+            except HypervisorError as error:
+                LOG.warning("no security groups and floating IPs on this host: %s", error)
+                self._usable = False
+        return self._usable
+
+    def _prepare(self) -> None:
+        if urlsplit(self._uri).netloc:
+            raise HypervisorError(f"libvirt's networks are on another machine ({self._uri})")
+        if not shutil.which("nft"):
+            raise HypervisorError("nftables is not installed")
+        self.run("nft", "list", "tables")
+        if not _BRIDGED[0].exists() and shutil.which("modprobe"):
+            subprocess.run(["modprobe", "br_netfilter"], check=False, capture_output=True, timeout=_SECONDS)
+        for path in _BRIDGED:
+            self.run("tee", str(path), text="1")
+
+    def apply(self, read: Callable[[], Firewall]) -> Firewall:
+        """Make it so. `read` is called when nobody else is at it, so that the last to read is the last to write."""
+        with self._lock:
+            firewall = read()
+            text = ruleset(firewall)
+            if text != self._applied or not self._in_force():
+                self._applied = ""
+                self.run("nft", "-f", "-", text=text)
+                self._applied = text
+            self._set_addresses({pair.address for pair in firewall.floating})
+            return firewall
+
+    def _in_force(self) -> bool:
+        """Whether both tables are still there: somebody may have flushed all of them."""
+        tables = self.run("nft", "list", "tables").splitlines()
+        return {f"table inet {TABLE}", f"table bridge {TABLE}"} <= {line.strip() for line in tables}
+
+    def _set_addresses(self, wanted: set[str]) -> None:
+        shown = json.loads(self.run("ip", "-j", "addr", "show", "dev", "lo") or "[]")
+        ours = {
+            entry["local"]
+            for device in shown
+            for entry in device.get("addr_info", ())
+            if entry.get("label") == nat.LABEL
+        }
+        lines = [f"addr del {address}/32 dev lo\n" for address in sorted(ours - wanted)]
+        lines += [f"addr add {address}/32 dev lo label {nat.LABEL}\n" for address in sorted(wanted - ours)]
+        if lines:
+            self.run("ip", "-batch", "-", text="".join(lines))
+
+    def ping(self, addresses: Iterable[str], seconds: int) -> set[str]:
+        """Those that answer an echo request within `seconds`."""
+        asked = [address for address in dict.fromkeys(addresses) if _ARGUMENTS.fullmatch(address)]
+        command = [*self._enter(), *(["ping"] if shutil.which("ping") else ["busybox", "ping"])]
+        with ThreadPoolExecutor(_PINGS, "ping") as pool:
+            done = pool.map(lambda address: _run([*command, "-c", "1", "-W", str(seconds), address]), asked)
+            return {address for address, each in zip(asked, done, strict=True) if each.returncode == 0}
+
+    def run(self, *command: str, text: str | None = None) -> str:
+        """What a command says that runs in the namespace. Raises HypervisorError."""
+        done = _run([*self._enter(), *command], text)
+        if done.returncode != 0:
+            raise HypervisorError(f"{' '.join(command)}: {done.stderr.strip()[-500:] or done.returncode}")
+        return done.stdout
+
+    def _enter(self) -> list[str]:
+        """The command that goes before, where the namespace is not ours."""
+        path = f"/run/netns/{self._namespace}" if self._namespace else _namespace_of(_server(self._uri))
+        if path is None or _same(path, "/proc/self/ns/net"):
+            return []
+        return ["nsenter", f"--net={path}", "--"]
+
+
+def _run(command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, input=text, check=False, capture_output=True, text=True, timeout=_SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise HypervisorError(f"{command[0]}: {error}") from error
+
+
+def _server(uri: str) -> int | None:
+    """The process that listens on libvirt's socket, as this process sees it; None where it cannot see it.
+
+    Raises HypervisorGone where nobody listens.
+    """
+    named = parse_qs(urlsplit(uri).query).get("socket", [])
+    for path in [*named, *([] if named else _SOCKETS)]:
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(5.0)
+                connection.connect(path)
+                credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        except OSError:
+            continue
+        return int(struct.unpack("3i", credentials)[0]) or None
+    raise HypervisorGone(f"nobody listens on libvirt's socket ({uri})")
+
+
+def _namespace_of(pid: int | None) -> str | None:
+    return None if pid is None else f"/proc/{pid}/ns/net"
+
+
+def _same(one: str, two: str) -> bool:
+    try:
+        return os.path.samefile(one, two)
+    except OSError as error:
+        raise HypervisorError(f"the network namespace {one}: {error}") from error

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Security groups, anti-spoofing, floating IPs, DNS names and isolation, as real guests and a client outside see them.
+
+Each rule is shown both ways: what it opens was closed before. Commands run in the guests through their agents, and
+outside in the fabric's network namespace, which is all the outside there is.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from computeapi.compute.operations import firewall
+from computeapi.db.queries import addresses
+from tests.databases import Engine
+from tests.guest.cloud import Cloud, Guest
+from tests.guest.hosts import IsolatedHost, wait_for
+
+pytestmark = pytest.mark.guest
+
+V = "/network/v2.0"
+OUTSIDE = "10.77.0.254"
+FLOATING = "10.77.0.201"
+_PEER = """
+import socket
+with socket.create_server(("10.77.0.254", 9999)) as server:
+    server.settimeout(60)
+    print("ready", flush=True)
+    connection, peer = server.accept()
+    print(peer[0], flush=True)
+"""
+
+_READ = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 80), 4) as connection:
+    connection.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    while data := connection.recv(4096):
+        print(data.decode(), end="")
+"""
+
+
+class Inside:
+    """A running guest, by its agent."""
+
+    def __init__(self, guest: Guest, uri: str) -> None:
+        self.guest, self.id = guest, guest.id
+        libvirt = pytest.importorskip("libvirt")
+        self._agent = pytest.importorskip("libvirt_qemu").qemuAgentCommand
+        self._error = libvirt.libvirtError
+        self._domain = libvirt.open(uri).lookupByUUIDString(guest.id)
+        shown = guest.cloud.api.get(f"/servers/{guest.id}").json["server"]["addresses"]
+        ((self.address, *_),) = [[item["addr"] for item in items] for items in shown.values()]
+
+    def _ask(self, what: str, **arguments: Any) -> Any:
+        text = self._agent(self._domain, json.dumps({"execute": what, "arguments": arguments}), 30, 0)
+        return json.loads(text)["return"]
+
+    def ready(self) -> None:
+        """The agent answers and the guest has an address."""
+
+        def is_ready() -> bool:
+            try:
+                return self.address in self.run("ip -4 addr show dev eth0")[1]
+            except self._error:
+                return False
+
+        wait_for(is_ready, f"guest {self.id} has {self.address}")
+
+    def run(self, command: str) -> tuple[int, str]:
+        """A shell command's status and output."""
+        pid = self._ask("guest-exec", path="/bin/sh", arg=["-c", command], **{"capture-output": True})["pid"]
+        found: list[dict[str, Any]] = []
+
+        def ended() -> bool:
+            found.append(self._ask("guest-exec-status", pid=pid))
+            return bool(found[-1]["exited"])
+
+        wait_for(ended, command)
+        return int(found[-1].get("exitcode", -1)), base64.b64decode(found[-1].get("out-data", "")).decode()
+
+    def pings(self, address: str, options: str = "") -> bool:
+        """Whether an address answers."""
+        return self.run(f"ping -c 2 -W 3 {options} {address}")[0] == 0
+
+    def reads(self, address: str) -> bool:
+        """Whether a web page comes from there."""
+        request = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 4 {address} 80"
+        return "hello from" in self.run(request)[1]
+
+
+@pytest.fixture(scope="module")
+def cloud(
+    host: IsolatedHost, tiny: Path, database_engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
+    directory = tmp_path_factory.mktemp("cloud")
+    cloud = Cloud(host, directory, database_engine.new(directory), tiny)
+    yield cloud
+    cloud.close()
+
+
+@pytest.fixture(scope="module")
+def pair(cloud: Cloud, host: IsolatedHost) -> tuple[Inside, Inside]:
+    """Two guests of one project on one network, both in the group "default" alone."""
+    flavor = cloud.flavor()
+    guests = [cloud.boot(flavor, name=name) for name in ("one", "two")]
+    first, second = (Inside(guest, host.uri) for guest in guests)
+    first.ready()
+    second.ready()
+    return first, second
+
+
+def outside(host: IsolatedHost, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command outside the cloud."""
+    fabric = (host.directory / "fabric").read_text().strip()
+    return subprocess.run(
+        ["ip", "netns", "exec", fabric, *command], check=False, capture_output=True, text=True, timeout=60
+    )
+
+
+def reads(host: IsolatedHost, address: str) -> str:
+    """The web page that a client outside gets from there."""
+    return outside(host, "python3", "-c", _READ, address).stdout
+
+
+def group(cloud: Cloud, name: str) -> str:
+    """A new group's id."""
+    body = {"security_group": {"name": name, "description": ""}}
+    return str(cloud.api.post("/os-security-groups", body).json["security_group"]["id"])
+
+
+def allow(cloud: Cloud, parent: str, protocol: str, least: int, most: int, **source: str) -> str:
+    """A new rule's id; it is in force."""
+    rule = {"parent_group_id": parent, "ip_protocol": protocol, "from_port": least, "to_port": most, **source}
+    answer = cloud.api.post("/os-security-group-rules", {"security_group_rule": rule})
+    assert answer.status_code == 200, answer.text
+    cloud.compute.work()
+    return str(answer.json["security_group_rule"]["id"])
+
+
+@pytest.fixture
+def web(cloud: Cloud, pair: tuple[Inside, Inside]) -> Iterator[str]:
+    """A group that lets nothing in, which the second guest has instead of the default one."""
+    key = group(cloud, "web")
+    _, second = pair
+    second.guest.act(addSecurityGroup={"name": "web"})
+    second.guest.act(removeSecurityGroup={"name": "default"})
+    yield key
+    second.guest.act(addSecurityGroup={"name": "default"})
+    second.guest.act(removeSecurityGroup={"name": "web"})
+    assert cloud.api.delete(f"/os-security-groups/{key}").status_code == 202
+
+
+def test_members_of_a_group_reach_each_other(pair: tuple[Inside, Inside]) -> None:
+    first, second = pair
+    assert first.pings(second.address)
+    assert second.pings(first.address)
+    assert first.reads(second.address)
+
+
+def test_rules_open_what_was_closed(cloud: Cloud, pair: tuple[Inside, Inside], web: str) -> None:
+    first, second = pair
+    assert not first.pings(second.address)
+    assert not first.reads(second.address)
+    assert not second.pings(first.address), "no member of the default group any more"
+    rule = allow(cloud, web, "tcp", 80, 80)
+    assert first.reads(second.address)
+    assert not first.pings(second.address)
+    allow(cloud, web, "icmp", -1, -1)
+    assert first.pings(second.address)
+    cloud.api.delete(f"/os-security-group-rules/{rule}")
+    cloud.compute.work()
+    assert not first.reads(second.address)
+    allow(cloud, web, "tcp", 80, 80, cidr=f"{second.address}/32")
+    assert not first.reads(second.address), "a rule for another source"
+    allow(cloud, web, "tcp", 80, 80, cidr=f"{first.address}/32")
+    assert first.reads(second.address)
+
+
+def test_rules_for_groups_follow_their_members(cloud: Cloud, pair: tuple[Inside, Inside], web: str) -> None:
+    first, second = pair
+    clients = group(cloud, "clients")
+    allow(cloud, web, "tcp", 80, 80, group_id=clients)
+    assert not first.reads(second.address)
+    first.guest.act(addSecurityGroup={"name": "clients"})
+    assert first.reads(second.address)
+    first.guest.act(removeSecurityGroup={"name": "clients"})
+    assert not first.reads(second.address)
+    assert cloud.api.delete(f"/os-security-groups/{clients}").status_code == 202
+
+
+def test_what_a_guest_sends_is_filtered_too(cloud: Cloud, pair: tuple[Inside, Inside]) -> None:
+    first, second = pair
+    (default,) = cloud.api.get(f"{V}/security-groups?name=default&project_id={cloud.api.project_id}").json[
+        "security_groups"
+    ]
+    rules = [rule for rule in default["security_group_rules"] if rule["direction"] == "egress"]
+    for rule in rules:
+        cloud.api.delete(f"{V}/security-group-rules/{rule['id']}")
+    cloud.compute.work()
+    assert not first.pings(second.address)
+    assert not first.pings(OUTSIDE)
+    for rule in rules:
+        body = {"security_group_id": default["id"], "direction": "egress", "ethertype": rule["ethertype"]}
+        assert cloud.api.post(f"{V}/security-group-rules", {"security_group_rule": body}).status_code == 201
+    cloud.compute.work()
+    assert first.pings(second.address)
+    assert first.pings(OUTSIDE)
+
+
+def test_addresses_are_not_forged(pair: tuple[Inside, Inside]) -> None:
+    first, second = pair
+    forged = "10.66.0.99"
+    assert first.pings(second.address, f"-I {first.address}")
+    first.run(f"ip addr add {forged}/24 dev eth0")
+    assert not first.pings(second.address, f"-I {forged}"), "another IP address"
+    second.run("ip neigh flush all")
+    assert not second.pings(forged), "another address by ARP"
+    first.run(f"ip addr del {forged}/24 dev eth0")
+    mac = first.run("cat /sys/class/net/eth0/address")[1].strip()
+    first.run("ip link set dev eth0 address 52:54:00:12:34:56")
+    assert not first.pings(second.address), "another MAC address"
+    first.run(f"ip link set dev eth0 address {mac}")
+    wait_for(lambda: first.pings(second.address), "all is as before")
+
+
+def test_floating_ip_in_and_out(cloud: Cloud, host: IsolatedHost, pair: tuple[Inside, Inside], web: str) -> None:
+    first, second = pair
+    pool = {"floating_ips_bulk_create": {"ip_range": FLOATING, "pool": "outside"}}
+    assert cloud.api.post("/os-floating-ips-bulk", pool).status_code == 200
+    assert cloud.api.post("/os-floating-ips", {"pool": "outside"}).json["floating_ip"]["ip"] == FLOATING
+    assert seen_as(host, second) == "10.77.0.1", "as the host before"
+    second.guest.act(addFloatingIp={"address": FLOATING})
+    assert seen_as(host, second) == FLOATING
+    assert reads(host, FLOATING) == "", "its group lets nothing in"
+    allow(cloud, web, "tcp", 80, 80)
+    assert "hello from two" in reads(host, FLOATING)
+    first_group = group(cloud, "first")
+    allow(cloud, first_group, "tcp", 80, 80)
+    first.guest.act(addSecurityGroup={"name": "first"})
+    assert first.reads(FLOATING), "from inside, by the address outside"
+    first.guest.act(addFloatingIp={"address": FLOATING})
+    assert "hello from one" in reads(host, FLOATING), "moved at once"
+    assert seen_as(host, second) == "10.77.0.1"
+    first.guest.act(removeFloatingIp={"address": FLOATING})
+    assert reads(host, FLOATING) == ""
+    first.guest.act(removeSecurityGroup={"name": "first"})
+
+
+def seen_as(host: IsolatedHost, guest: Inside) -> str:
+    """The address that a guest's connection comes from, outside."""
+    fabric = (host.directory / "fabric").read_text().strip()
+    command = ["ip", "netns", "exec", fabric, "python3", "-u", "-c", _PEER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline().strip() == "ready"
+        guest.run(f"echo | nc -w 5 {OUTSIDE} 9999")
+        return str(server.stdout.readline().strip())
+
+
+def test_our_tables_come_back_and_no_others_are_touched(cloud: Cloud, host: IsolatedHost, pair: Any) -> None:
+    first, second = pair
+    foreign = "table inet operators {\n chain c {\n type filter hook input priority 0; policy accept;\n }\n}\n"
+    subprocess.run(["ip", "netns", "exec", host.netns, "nft", "-f", "-"], input=foreign, text=True, check=True)
+    host.inside("nft", "delete", "table", "inet", "computeapi")
+    firewall.apply(cloud.compute.tools)
+    tables = host.inside("nft", "list", "tables")
+    assert "table inet computeapi" in tables
+    assert "table inet operators" in tables
+    assert first.pings(second.address)
+    host.inside("nft", "delete", "table", "inet", "operators")
+
+
+def test_projects_are_isolated(cloud: Cloud, host: IsolatedHost, pair: tuple[Inside, Inside]) -> None:
+    first, _ = pair
+    default = cloud.api.get(f"{V}/security-groups?name=default&project_id={cloud.api.project_id}").json
+    allow(cloud, default["security_groups"][0]["id"], "icmp", -1, -1)
+    with cloud.db.write() as conn:
+        network = addresses.create_network(conn, name="theirs", cidr="10.67.0.0/24", project_id=cloud.api.project_id)
+    guest = cloud.boot(cloud.flavor(), name="three", networks=[{"uuid": network}])
+    third = Inside(guest, host.uri)
+    third.ready()
+    assert third.pings("10.67.0.1")
+    assert third.pings(OUTSIDE)
+    assert not third.pings(first.address), "whatever its rules say: no router connects the two"
+    assert not first.pings(third.address)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The text that nft reads: what it says, and that nft takes it (as root, in a namespace that the test makes)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+
+import pytest
+
+from computeapi.virt.base import HypervisorError, HypervisorGone
+from computeapi.virt.firewall import Firewall, Floating, Guard, LocalNetwork, PacketRule
+from computeapi.virt.libvirt.filters import distinct, link_local, quoted
+from computeapi.virt.libvirt.host_network import HostNetwork, ruleset
+
+TAP = "tap4f3c2a1b-9d"
+GUARD = Guard(
+    TAP,
+    "fa:16:3e:00:00:01",
+    ("10.1.0.5", "fd00::5"),
+    (("10.9.0.0/24", "fa:16:3e:00:00:01"), ("10.9.0.7/32", "fa:16:3e:00:00:02")),
+    ingress=(
+        PacketRule(4, 6, 22, 22),
+        PacketRule(4, 17, 1, 65535, cidr="10.2.0.0/16"),
+        PacketRule(4, 132, 7, 9, cidr="0.0.0.0/0"),
+        PacketRule(4, 47),
+        PacketRule(4, 1, 8, 0),
+        PacketRule(6, 1, 128),
+        PacketRule(6, members="a-group"),
+    ),
+    egress=(PacketRule(4), PacketRule(6, cidr="fd00::/8")),
+)
+FULL = Firewall(
+    guards=(GUARD,),
+    sets={"a-group": ("10.1.0.6", "fd00::6")},
+    networks=(
+        LocalNetwork("net-1", "br1", "10.1.0.0/24"),
+        LocalNetwork("net-1", "br1", "10.1.0.0/25"),
+        LocalNetwork("net-2", "br2", ""),
+    ),
+    links=(("br1", "br2"),),
+    floating=(Floating("203.0.113.5", "10.1.0.5"),),
+)
+
+
+def test_what_it_says() -> None:
+    lines = [line.strip() for line in ruleset(FULL).splitlines()]
+    for wanted in (
+        "meta nfproto ipv4 meta l4proto 6 th dport 22 accept",
+        "meta nfproto ipv4 ip saddr 10.2.0.0/16 meta l4proto 17 th dport 1-65535 accept",
+        "meta nfproto ipv4 meta l4proto 132 th dport 7-9 accept",
+        "meta nfproto ipv4 meta l4proto 47 accept",
+        "meta nfproto ipv4 meta l4proto 1 icmp type 8 icmp code 0 accept",
+        "meta nfproto ipv6 meta l4proto 58 icmpv6 type 128 accept",
+        "meta nfproto ipv6 ip6 saddr @members6-a-group accept",
+        "meta nfproto ipv6 ip6 daddr fd00::/8 return",
+        f"map to4 {{ type ipv4_addr : verdict; elements = {{ 10.1.0.5 : jump in-{TAP} }} }}",
+        "map fixed { type ipv4_addr : ipv4_addr; elements = { 203.0.113.5 : 10.1.0.5 } }",
+        "map floating { type ipv4_addr : ipv4_addr; elements = { 10.1.0.5 : 203.0.113.5 } }",
+        "set inside { type ipv4_addr; flags interval; elements = { 10.1.0.0/24 } }",
+    ):
+        assert wanted in lines
+    tables = [line for line in lines if line.startswith(("table", "delete"))]
+    assert tables == [
+        "table inet computeapi",
+        "delete table inet computeapi",
+        "table inet computeapi {",
+        "table bridge computeapi",
+        "delete table bridge computeapi",
+        "table bridge computeapi {",
+    ]
+    chain = lines[lines.index(f"chain in-{TAP} {{") :]
+    assert chain[chain.index("}") - 1] == "drop"
+
+
+def test_pieces() -> None:
+    assert link_local("fa:16:3e:00:00:01") == "fe80::f816:3eff:fe00:1"
+    assert distinct(["10.0.0.0/8", "10.1.0.0/16", "10.0.0.1"]) == ["10.0.0.0/8"]
+    assert distinct([]) == []
+    with pytest.raises(ValueError, match='x" }'):
+        quoted('x" }')
+
+
+def test_nowhere_to_filter() -> None:
+    assert not HostNetwork("qemu+tls://elsewhere/system").usable()
+    absent = HostNetwork("qemu+unix:///system?socket=/nonexistent/socket")
+    assert not absent.usable()
+    with pytest.raises(HypervisorGone):
+        absent.run("true")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nftables")
+def test_nft_takes_it_and_nothing_else_is_touched() -> None:
+    name = f"capi-test-{uuid.uuid4().hex[:8]}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        network = HostNetwork("qemu:///system", name)
+        network.run("ip", "link", "set", "lo", "up")
+        network.run("ip", "addr", "add", "198.51.100.1/32", "dev", "lo")
+        network.run("nft", "add", "table", "inet", "operators")
+        for firewall in (Firewall(), FULL, FULL, Firewall(floating=(Floating("203.0.113.6", "10.1.0.9"),))):
+            network.apply(lambda wanted=firewall: wanted)  # type: ignore[misc]
+            shown = network.run("ip", "-o", "addr", "show", "dev", "lo")
+            assert "198.51.100.1" in shown
+            assert {item.address in shown for item in firewall.floating} <= {True}
+        assert "203.0.113.5" not in shown
+        network.run("nft", "delete", "table", "bridge", "computeapi")
+        network.apply(lambda: FULL)
+        tables = network.run("nft", "list", "tables").split("\n")
+        assert {"table inet computeapi", "table bridge computeapi", "table inet operators"} <= set(tables)
+        with pytest.raises(HypervisorError, match="nft"):
+            network.apply(lambda: Firewall(sets={"not a name": ()}))
+        assert TAP in network.run("nft", "list", "table", "inet", "computeapi"), "what was in force stays"
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the API says about groups and floating IPs reaches the hosts concerned: their whole firewall, as rows say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+
+from computeapi.db.models import Action
+from computeapi.virt.firewall import Floating, PacketRule
+from tests.cloud import Compute
+from tests.conftest import Api
+from tests.wire.conftest import Boot
+
+V = "/network/v2.0"
+
+
+def rules_of(compute: Compute, api: Api, server: str) -> list[PacketRule]:
+    """What may come in to a server."""
+    driver: Any = compute.driver
+    mac = api.get(f"{V}/ports?device_id={server}").json["ports"][0]["mac_address"]
+    (guard,) = [guard for guard in driver.firewall.guards if guard.mac == mac]
+    return list(guard.ingress)
+
+
+def test_a_guest_is_guarded_before_it_starts(api: Api, compute: Compute, boot: Boot) -> None:
+    driver: Any = compute.driver
+    server = boot()
+    port = api.get(f"{V}/ports?device_id={server}").json["ports"][0]
+    (guard,) = driver.firewall.guards
+    assert (guard.tap, guard.mac) == ("tap" + port["id"][:11], port["mac_address"])
+    address = port["fixed_ips"][0]["ip_address"]
+    assert guard.addresses == (address,)
+    group = port["security_groups"][0]
+    assert guard.ingress == (PacketRule(4, members=group), PacketRule(6, members=group))
+    assert guard.egress == (PacketRule(4), PacketRule(6))
+    assert driver.firewall.sets == {group: (address,)}
+    (network,) = driver.firewall.networks
+    assert network.cidr == "10.1.0.0/24"
+    second = boot()
+    other = api.get(f"{V}/ports?device_id={second}").json["ports"][0]["fixed_ips"][0]["ip_address"]
+    assert driver.firewall.sets == {group: tuple(sorted((address, other)))}
+    api.delete(f"/servers/{second}")
+    compute.work()
+    assert driver.firewall.sets == {group: (address,)}
+    assert len(driver.firewall.guards) == 1
+
+
+def test_rules_reach_running_guests(api: Api, compute: Compute, boot: Boot) -> None:
+    server = boot()
+    group = api.get("/os-security-groups").json["security_groups"][0]["id"]
+    before = rules_of(compute, api, server)
+    rule = {"parent_group_id": group, "ip_protocol": "tcp", "from_port": 22, "to_port": 23, "cidr": "10.9.8.7/16"}
+    made = api.post("/os-security-group-rules", {"security_group_rule": rule}).json["security_group_rule"]
+    assert rules_of(compute, api, server) == before
+    compute.work()
+    assert rules_of(compute, api, server) == [*before, PacketRule(4, 6, 22, 23, "10.9.0.0/16")]
+    api.delete(f"/os-security-group-rules/{made['id']}")
+    compute.work()
+    assert rules_of(compute, api, server) == before
+    with compute.db.read() as conn:
+        waiting = select(func.count()).select_from(Action).where(Action.hidden == 1, Action.state == "pending")
+        assert conn.execute(waiting).scalar() == 0
+
+
+def test_groups_added_and_removed(api: Api, compute: Compute, boot: Boot) -> None:
+    server = boot()
+    group = api.post("/os-security-groups", {"security_group": {"name": "web", "description": ""}}).json
+    key = group["security_group"]["id"]
+    rule = {"parent_group_id": key, "ip_protocol": "icmp", "from_port": -1, "to_port": -1}
+    api.post("/os-security-group-rules", {"security_group_rule": rule})
+    for name in ("default", "web"):
+        which = "removeSecurityGroup" if name == "default" else "addSecurityGroup"
+        api.post(f"/servers/{server}/action", {which: {"name": name}})
+    compute.work()
+    assert rules_of(compute, api, server) == [PacketRule(4, 1, cidr="0.0.0.0/0")]
+
+
+def test_a_port_without_security_is_not_guarded(api: Api, compute: Compute, boot: Boot) -> None:
+    driver: Any = compute.driver
+    server = boot()
+    port = api.get(f"{V}/ports?device_id={server}").json["ports"][0]["id"]
+    off = {"port_security_enabled": False, "security_groups": []}
+    assert api.put(f"{V}/ports/{port}", {"port": off}).status_code == 200
+    compute.work()
+    assert driver.firewall.guards == ()
+
+
+def test_floating_ips_come_move_and_go(api: Api, admin: Api, compute: Compute, boot: Boot) -> None:
+    driver: Any = compute.driver
+    admin.post("/os-floating-ips-bulk", {"floating_ips_bulk_create": {"ip_range": "192.168.1.0/29"}})
+    address = api.post("/os-floating-ips", {"pool": "nova"}).json["floating_ip"]["ip"]
+    servers = [boot(), boot()]
+    fixed = [api.get(f"/servers/{each}").json["server"]["addresses"]["private"][0]["addr"] for each in servers]
+    for server, inside in zip(servers, fixed, strict=True):
+        api.post(f"/servers/{server}/action", {"addFloatingIp": {"address": address}})
+        compute.work()
+        assert driver.firewall.floating == (Floating(address, inside),)
+    api.delete(f"/servers/{servers[1]}")
+    compute.work()
+    assert driver.firewall.floating == ()
+
+
+def test_routers_link_networks(api: Api, admin: Api, compute: Compute, boot: Boot) -> None:
+    driver: Any = compute.driver
+    subnets = []
+    networks = []
+    for number in (1, 2):
+        networks.append(api.post(f"{V}/networks", {"network": {"name": f"n{number}"}}).json["network"]["id"])
+        body = {"network_id": networks[-1], "ip_version": 4, "cidr": f"10.7.{number}.0/24"}
+        subnets.append(api.post(f"{V}/subnets", {"subnet": body}).json["subnet"]["id"])
+    boot(networks=[{"uuid": networks[0]}, {"uuid": networks[1]}])
+    assert driver.firewall.links == ()
+    router = api.post(f"{V}/routers", {"router": {"name": "r"}}).json["router"]["id"]
+    for subnet in subnets:
+        api.put(f"{V}/routers/{router}/add_router_interface", {"subnet_id": subnet})
+    boot(networks=[{"uuid": networks[0]}])
+    bridges = sorted({network.bridge for network in driver.firewall.networks})
+    assert driver.firewall.links == (tuple(bridges),)
