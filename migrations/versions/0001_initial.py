@@ -461,6 +461,8 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.String(length=26), nullable=False),
         sa.Column("launched_at", sa.String(length=26), nullable=True),
         sa.Column("terminated_at", sa.String(length=26), nullable=True),
+        sa.Column("shelved_at", sa.String(length=26), nullable=True),
+        sa.Column("shelved_image_id", sa.String(length=64), nullable=True),
         sa.Column("deleted_at", sa.String(length=26), nullable=True),
         sa.Column("deleted", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_servers")),
@@ -471,6 +473,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_servers_list", ["deleted", "created_at", "id"], unique=False)
         batch_op.create_index("ix_servers_project_list", ["project_id", "deleted", "created_at", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_servers_reservation_id"), ["reservation_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_servers_shelved_image_id"), ["shelved_image_id"], unique=False)
 
     op.create_table(
         "task_logs",
@@ -1110,6 +1113,7 @@ def downgrade() -> None:
     op.drop_table("user_group_members")
     op.drop_table("task_logs")
     with op.batch_alter_table("servers", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_servers_shelved_image_id"))
         batch_op.drop_index(batch_op.f("ix_servers_reservation_id"))
         batch_op.drop_index("ix_servers_project_list")
         batch_op.drop_index("ix_servers_list")

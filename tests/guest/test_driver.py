@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from computeapi.compute.config_drive import Address, ConfigDriveData, Interface, build
+from computeapi.macs import mac_for
 from computeapi.states import PowerState
 from computeapi.virt import load
 from computeapi.virt.base import (
@@ -31,7 +32,6 @@ from computeapi.virt.base import (
     NicSpec,
     NoSpace,
 )
-from computeapi.macs import mac_for
 from tests.guest.hosts import REPOSITORY, IsolatedHost, boot_sector, wait_for
 
 pytestmark = pytest.mark.guest

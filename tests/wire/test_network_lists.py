@@ -204,9 +204,7 @@ def test_ports_of_an_own_network(api: Api, db: Database, make_server: MakeServer
 
 def test_routers(api: Api, db: Database) -> None:
     with db.write() as conn:
-        conn.execute(
-            insert(Router).values(uuid="r1", project_id=api.project_id, name="router", created_at=clock.now())
-        )
+        conn.execute(insert(Router).values(uuid="r1", project_id=api.project_id, name="router", created_at=clock.now()))
     (router,) = api.get(f"{V}/routers?status=ACTIVE").json["routers"]
     assert router["external_gateway_info"] is None
     assert api.get(f"{V}/routers/r1").json["router"] == router
