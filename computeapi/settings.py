@@ -112,6 +112,8 @@ class Settings:
     default_floating_pool: str = _option(
         "nova", "network", "The external network that floating IPs come from where none is named."
     )
+    vpn_image_id: str = _option("", "cloudpipe", "The image of projects' VPN servers. Empty: there are none.")
+    vpn_flavor: str = _option("m1.tiny", "cloudpipe", "The id of the flavor that they have.")
     public_interface: str = _option(
         "eth0", "network", "The hosts' way out, as os-floating-ips-bulk shows it where nobody said another."
     )

@@ -263,6 +263,28 @@ def seen_as(host: IsolatedHost, guest: Inside) -> str:
         return str(server.stdout.readline().strip())
 
 
+def test_names_are_answered(cloud: Cloud, pair: tuple[Inside, Inside]) -> None:
+    first, second = pair
+    ask = "nslookup www.example.org 10.66.0.1"
+    assert "203.0.113.7" not in first.run(ask)[1]
+    cloud.api.put("/os-floating-ip-dns/example.org", {"domain_entry": {"scope": "public"}})
+    for name in ("www", "alias"):
+        entry = {"dns_entry": {"ip": "203.0.113.7", "dns_type": "A"}}
+        assert cloud.api.put(f"/os-floating-ip-dns/example.org/entries/{name}", entry).status_code == 200
+    cloud.compute.work()
+    assert "203.0.113.7" in first.run(ask)[1]
+    cloud.api.delete("/os-floating-ip-dns/example.org/entries/www")
+    cloud.compute.work()
+    assert "203.0.113.7" not in first.run(ask)[1]
+    assert "203.0.113.7" in second.run("nslookup alias.example.org 10.66.0.1")[1]
+
+
+def test_the_host_pings_its_guests(cloud: Cloud, pair: tuple[Inside, Inside]) -> None:
+    first, second = pair
+    asked = [first.address, second.address, "10.66.0.200", "; reboot"]
+    assert cloud.driver.ping(asked, 2) == {first.address, second.address}
+
+
 def test_our_tables_come_back_and_no_others_are_touched(cloud: Cloud, host: IsolatedHost, pair: Any) -> None:
     first, second = pair
     foreign = "table inet operators {\n chain c {\n type filter hook input priority 0; policy accept;\n }\n}\n"

@@ -6,9 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from computeapi.api.compute import (
+    certificates,
+    cloudpipe,
+    floating_ip_dns,
     floating_ip_pools,
     floating_ips,
     floating_ips_bulk,
+    fping,
     security_group_default_rules,
     security_group_rules,
     security_groups,
@@ -24,6 +28,10 @@ RULES: list[Any] = [
     *floating_ips.RULES,
     *floating_ip_pools.RULES,
     *floating_ips_bulk.RULES,
+    *floating_ip_dns.RULES,
+    *fping.RULES,
+    *certificates.RULES,
+    *cloudpipe.RULES,
 ]
 
 SERVER_ACTIONS: dict[str, Endpoint] = {**security_groups.SERVER_ACTIONS, **floating_ips.SERVER_ACTIONS}
@@ -99,7 +107,53 @@ _FLOATING_IPS: Table = {
     "/os-floating-ips-bulk/{host}": {"GET": _bulk(floating_ips_bulk.by_host)},
 }
 
+
+def _dns(handler: Handler, verb: str = "", **more: Any) -> Endpoint:
+    return endpoint(handler, floating_ip_dns.DNS + verb, until=floating_ip_dns.LAST, **more)
+
+
+_NAMES: Table = {
+    "/os-floating-ip-dns": {"GET": _dns(floating_ip_dns.index)},
+    "/os-floating-ip-dns/{domain}": {
+        "PUT": _dns(floating_ip_dns.update_domain, ":domain:update", body=floating_ip_dns.UPDATE_DOMAIN),
+        "DELETE": _dns(floating_ip_dns.delete_domain, ":domain:delete"),
+    },
+    "/os-floating-ip-dns/{domain}/entries/{name}": {
+        "GET": _dns(floating_ip_dns.show),
+        "PUT": _dns(floating_ip_dns.update_entry, ":entry:update", body=floating_ip_dns.UPDATE_ENTRY),
+        "DELETE": _dns(floating_ip_dns.delete_entry, ":entry:delete"),
+    },
+}
+
+_CONFIGURE = endpoint(
+    cloudpipe.configure, cloudpipe.CLOUDPIPE, body=cloudpipe.CONFIGURE, status=202, until=cloudpipe.LAST
+)
+
+_VPN: Table = {
+    "/os-fping": {"GET": endpoint(fping.index, fping.FPING, query=fping.QUERY, until=fping.LAST)},
+    "/os-fping/{server_id}": {"GET": endpoint(fping.show, fping.FPING, loads=load_server, until=fping.LAST)},
+    "/os-certificates": {
+        "POST": endpoint(
+            certificates.create,
+            certificates.CERTIFICATES + "create",
+            body=certificates.CREATE,
+            status=201,
+            until=certificates.LAST,
+        )
+    },
+    "/os-certificates/{certificate_id}": {
+        "GET": endpoint(certificates.show, certificates.CERTIFICATES + "show", until=certificates.LAST)
+    },
+    "/os-cloudpipe": {
+        "GET": endpoint(cloudpipe.index, cloudpipe.CLOUDPIPE, until=cloudpipe.LAST),
+        "POST": endpoint(cloudpipe.create, cloudpipe.CLOUDPIPE, body=cloudpipe.CREATE, until=cloudpipe.LAST),
+    },
+    "/os-cloudpipe/configure-project": {"POST": _CONFIGURE, "PUT": _CONFIGURE},  # as documented; as clients call it
+}
+
 SECURITY: Table = {
     **_SECURITY_GROUPS,
     **_FLOATING_IPS,
+    **_NAMES,
+    **_VPN,
 }

@@ -45,7 +45,7 @@ _PROTOCOLS = {
     "vrrp": 112,
 }
 _ANY_PROTOCOL = ("ip", "hopopt")  # number 0
-_PING_SECONDS = 2
+_PING_SECONDS = 1
 
 
 def apply(tools: Tools) -> None:

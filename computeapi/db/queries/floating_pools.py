@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from computeapi import clock
 from computeapi.db.models import DnsEntry, FixedIp, FloatingIp, Network, Port, Subnet
-from computeapi.db.queries import addresses, firewall, floating_ips
+from computeapi.db.queries import addresses, dns, firewall, floating_ips
 from computeapi.db.queries import network_changes as changes
 from computeapi.db.queries.addresses import AddressInUse, NoMoreAddresses
 from computeapi.db.queries.common import insert_key
@@ -114,7 +114,8 @@ def give_back(conn: Connection, row: Any) -> None:
 
 def forget_names(conn: Connection, address: str) -> None:
     """No DNS entry has the address any more."""
-    conn.execute(delete(DnsEntry).where(DnsEntry.address == address))
+    if conn.execute(delete(DnsEntry).where(DnsEntry.address == address)).rowcount:
+        dns.tell_all(conn)
 
 
 def attach(conn: Connection, row: Any, port_key: int | None, fixed_address: str | None) -> None:

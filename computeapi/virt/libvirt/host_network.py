@@ -30,7 +30,7 @@ TABLE = "computeapi"
 _SECONDS = 30  # that a command may take
 _SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtnetworkd-sock", "/run/libvirt/virtqemud-sock")
 _BRIDGED = tuple(Path("/proc/sys/net/bridge", name) for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"))
-_PINGS = 32  # at once
+_PINGS = 128  # at once
 _ARGUMENTS = re.compile(r"[0-9a-fA-F.:]{2,45}")
 
 
