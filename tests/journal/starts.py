@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from sqlalchemy import select
 
 from computeapi import clock, errors, lifecycle
 from computeapi.backends.image.base import ImageInfo
 from computeapi.context import Context
-from computeapi.db.queries import migrations
+from computeapi.db.models import Network
+from computeapi.db.queries import addresses, interfaces, migrations
 from computeapi.db.queries.servers import ServerRow
 
 if TYPE_CHECKING:
@@ -143,12 +145,33 @@ def _unshelve(world: World, server: ServerRow, _action: str) -> None:
         lifecycle.start_unshelve(conn, world.services, world.context, server)
 
 
+def _attach(world: World, server: ServerRow, action: str) -> None:
+    with world.db.write() as conn:
+        network = conn.execute(select(Network.id)).scalars().first()
+        assert network is not None
+        port = addresses.create_port(
+            conn, network, project_id=server.project_id, server_id=server.id, position=1, device_owner="compute:nova"
+        )
+        addresses.refresh(conn, server.id)
+        payload = {"secret": "tell-nobody", "port_id": interfaces.uuid_of(conn, port)}
+        lifecycle.begin(conn, world.services, world.context, server, action, payload)
+
+
+def _detach(world: World, server: ServerRow, action: str) -> None:
+    with world.db.write() as conn:
+        last = addresses.nics(conn, server.id)[-1]
+        payload = {"secret": "tell-nobody", "port_id": last.port_id}
+        lifecycle.begin(conn, world.services, world.context, server, action, payload)
+
+
 RESCUE_IMAGE = str(uuid.uuid4())
 
 # Action → what starts it.
 STARTS: dict[str, Callable[[World, ServerRow, str], None]] = {
     "rescue": _with_payload(image_id=RESCUE_IMAGE, admin_password="tell-nobody", properties={"hw_disk_bus": "ide"}),
     "resize": _resize,
+    "attach_interface": _attach,
+    "detach_interface": _detach,
     "confirm_resize": _end_of_resize,
     "revert_resize": _end_of_resize,
     "shelve": _with_image(),

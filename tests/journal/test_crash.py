@@ -72,6 +72,9 @@ CASES: dict[str, Case] = {
     "unshelve": Case(("create", "shelve", "shelve_offload"), "unshelve", ACTIVE, SHELVED_OFFLOADED),
     "snapshot": Case(("create",), "snapshot", ACTIVE, ACTIVE),
     "backup": Case(("create", "stop", "backup"), "backup", STOPPED, STOPPED),
+    "attach_interface": Case(("create",), "attach_interface", ACTIVE, ACTIVE),
+    "detach_interface": Case(("create", "attach_interface"), "detach_interface", ACTIVE, ACTIVE),
+    "reset_network": Case(("create",), "reset_network", ACTIVE, ACTIVE),
 }
 NOWHERE = ("build", "unshelve")  # where the server is on no host when they failed and are undone
 
