@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from computeapi.compute import guest
 from computeapi.compute.operation import Work
-from computeapi.db.engine import Database
 from computeapi.settings import Settings
-from tests.journal.world import World
+from tests.databases import Engine
+from tests.journal.world import Databases, World
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +28,34 @@ def no_iso(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guest, "config_drive", lambda _work: b"iso")
 
 
+@pytest.fixture(scope="session")
+def journal_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the database is, if it is a file."""
+    return tmp_path_factory.mktemp("journal")
+
+
 @pytest.fixture
-def world(settings: Settings, db: Database) -> Iterator[World]:
+def database_url(database_engine: Engine, journal_directory: Path) -> str:
+    """The URL of an empty database: the same for all these tests."""
+    for old in journal_directory.glob("computeapi.db*"):  # a killed process leaves its journal
+        old.unlink()
+    return database_engine.new(journal_directory)
+
+
+@pytest.fixture(scope="session")
+def databases() -> dict[str, Databases]:
+    """By URL."""
+    return {}
+
+
+@pytest.fixture
+def world(settings: Settings, databases: dict[str, Databases]) -> Iterator[World]:
     """A cloud of one host."""
-    world = World(settings, db)
+    url = settings.database_url
+    if url not in databases:
+        databases[url] = Databases.of(url)
+    mine = databases[url]
+    world = World(settings, mine)
     yield world
     world.close()
+    mine.close()

@@ -503,10 +503,12 @@ def force_delete(world: World, server: ServerRow) -> None:
 
 @every_operation
 def test_delete_after_a_kill(world: World, operation: str) -> None:
-    """The work of a dead owner was put back, or not yet, when delete comes."""
+    """The work of a dead owner was put back, or not yet, when delete comes. At every third checkpoint."""
     server = begin(world, CASES[operation])
 
     def check(n: int) -> None:
+        if n % 3:
+            return
         if n % 2:
             world.heir.take_over()
         force_delete(world, server)
@@ -518,10 +520,12 @@ def test_delete_after_a_kill(world: World, operation: str) -> None:
 
 @every_operation
 def test_deleted_while_the_host_is_down(world: World, operation: str) -> None:
-    """The server is gone at once; what the dead owner had made goes when the host is back."""
+    """The server is gone at once; what the dead owner had made goes when the host is back. Every third checkpoint."""
     server = begin(world, CASES[operation])
 
-    def check(_n: int) -> None:
+    def check(n: int) -> None:
+        if n % 3 != 1:
+            return
         world.host_goes_down()
         force_delete(world, server)
         assert world.server(server.id).deleted

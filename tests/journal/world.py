@@ -112,9 +112,9 @@ class Checkpoints:
 class WatchedDatabase(Database):
     """A database with checkpoints around its commits."""
 
-    def __init__(self, url: str, checkpoint: Checkpoints) -> None:
+    def __init__(self, url: str) -> None:
         super().__init__(url)
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint = Checkpoints()
         event.listen(self.engine, "commit", lambda _conn: checkpoint.before("commit"))
         event.listen(self.engine, "before_cursor_execute", lambda *_: checkpoint.check_alive())
 
@@ -123,7 +123,25 @@ class WatchedDatabase(Database):
         """As the real one."""
         with super().write() as conn:
             yield conn
-        self._checkpoint.after()
+        self.checkpoint.after()
+
+
+class Databases(NamedTuple):
+    """The same database as each sees it. Kept from test to test: SQLAlchemy has all statements compiled by then."""
+
+    api: Database
+    victim: WatchedDatabase
+    heir: WatchedDatabase
+
+    @classmethod
+    def of(cls, url: str) -> Databases:
+        """New ones."""
+        return cls(Database(url), WatchedDatabase(url), WatchedDatabase(url))
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        for each in self:
+            each.close()
 
 
 class WatchedDriver:
@@ -160,10 +178,10 @@ class WatchedDriver:
 class Owner:
     """The compute service of the host, from life to life."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.checkpoint = Checkpoints()
-        self.db = WatchedDatabase(world.settings.database_url, self.checkpoint)
+    def __init__(self, world: World, db: WatchedDatabase) -> None:
+        self.world, self.db = world, db
+        self.checkpoint = db.checkpoint
+        self.checkpoint.reset()
         self.driver = WatchedDriver(world.driver, self.checkpoint)
         self.tools: Tools | None = None
         self.before_run: Callable[[journal.Entry], None] = lambda _entry: None
@@ -250,24 +268,23 @@ _CHANGED = (
 class World:
     """The API's side, the host's truth, and what must be so in the end."""
 
-    def __init__(self, settings: Settings, db: Database) -> None:
+    def __init__(self, settings: Settings, databases: Databases) -> None:
         settings = replace(settings, shelved_offload_time=-1)
-        self.settings, self.db = settings, db
+        self.settings, self.db = settings, databases.api
+        db = self.db
         self.images = Images()
         self.fails = ERROR  # where the operation under test lands when it fails
         self.services = app.make_services(settings, db=db, images=self.images, policy=POLICY)
         self.driver = SimulatedHypervisor("host1", vcpus=64, memory_mb=65536, disk_gb=1000)
         self.context = Context(f"req-{uuid.uuid4()}", USER, PROJECT, frozenset({"member", "reader"}))
         self.traces: list[Trace] = []
-        self.victim, self.heir = Owner(self), Owner(self)
+        self.victim, self.heir = Owner(self, databases.victim), Owner(self, databases.heir)
         self.heir.take_over()
         with db.write() as conn:
             addresses.create_network(conn, name="private", cidr="10.1.0.0/24", shared=True)
 
     def close(self) -> None:
-        """Let go of the connections."""
-        for owner in (self.victim, self.heir):
-            owner.db.close()
+        """Let go of the host."""
         self.driver.close()
 
     # --- the API's side ---
