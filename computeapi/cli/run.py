@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `computeapi`. Each part of the program is a subcommand; `serve` runs them all."""
+"""What runs: `computeapi init`, `serve`, and its parts one by one."""
 
 from __future__ import annotations
 
@@ -11,75 +11,28 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from computeapi import __version__, logs, settings
+from computeapi.cli.common import command, open_database, ready_database, say
 from computeapi.settings import Settings
 
-_EPILOG = """environment:
-  COMPUTEAPI_STATE_DIR       where everything is kept (default ./state)
-  COMPUTEAPI_LISTEN          address and port of the API (default 127.0.0.1:8774)
-  COMPUTEAPI_ADMIN_PASSWORD  password of the user admin, at `computeapi init`
-  COMPUTEAPI_CONF            another settings file than $COMPUTEAPI_STATE_DIR/computeapi.conf
 
-a cloud on this machine, step by step (tools/run does all of it):
-  computeapi init --hypervisor simulator
-  computeapi serve --first-server hello
-"""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; its exit code."""
-    options = _parser().parse_args(argv)
-    conf = settings.load()
-    logs.configure(conf.debug)
-    try:
-        return int(options.run(conf, options) or 0)
-    except KeyboardInterrupt:
-        return 130
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="computeapi",
-        description="A Compute API v2.1 server (Nova-compatible) on libvirt and SQL.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"computeapi {__version__}")
-    commands = parser.add_subparsers(metavar="command", required=True)
-
-    init = _command(commands, "init", _init, "prepare the state directory: database, users, flavors, network, image")
+def add(commands: Any) -> None:
+    """Add `init`, `serve`, `api` and `compute`."""
+    init = command(commands, "init", _init, "prepare the state directory: database, users, flavors, network, image")
     init.add_argument("--hypervisor", choices=("libvirt", "simulator"), help="what runs the guests")
     init.add_argument("--libvirt-uri", metavar="URI", help="libvirt's URI (default qemu:///system)")
     init.add_argument("--virt-type", choices=("auto", "kvm", "qemu"), help="auto: KVM where it works")
     init.add_argument("--image-file", type=Path, metavar="QCOW2", help="register this disk as the public image tiny")
 
-    serve = _command(commands, "serve", _serve, "run everything for one machine, until Ctrl-C")
+    serve = command(commands, "serve", _serve, "run everything for one machine, until Ctrl-C")
     serve.add_argument("--first-server", metavar="NAME", help="boot a server of that name if there is none")
 
-    _command(commands, "api", _api, "run the API alone (gunicorn)")
-    _command(commands, "compute", _compute, "run this host's compute service alone")
-
-    database = _command(commands, "db", _db, "the database's schema")
-    database.add_argument("action", choices=("check", "upgrade", "revision"), help="check: 0 when it is up to date")
-    database.add_argument("-m", "--message", default="", help="what a new revision is for")
-    return parser
-
-
-def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.set_defaults(run=run)
-    return parser
-
-
-def say(text: str) -> None:
-    """A line for the person at the terminal."""
-    print(f"==> {text}", flush=True)
+    command(commands, "api", _api, "run the API alone (gunicorn)")
+    command(commands, "compute", _compute, "run this host's compute service alone")
 
 
 def _init(conf: Settings, options: argparse.Namespace) -> None:
@@ -102,24 +55,6 @@ def _init(conf: Settings, options: argparse.Namespace) -> None:
     )
 
 
-def _database(conf: Settings) -> Any:
-    from computeapi.db.engine import Database
-
-    return Database(conf.database_url, conf.sqlite_synchronous)
-
-
-def _ready_database(conf: Settings) -> Any:
-    """The database, if its schema is this code's."""
-    from computeapi.db import schema
-
-    db = _database(conf)
-    have, need = schema.current(db), schema.newest()
-    if have != need:
-        say(f"the database is at revision {have}, this code needs {need}; run: computeapi db upgrade")
-        raise SystemExit(1)
-    return db
-
-
 def _serve(conf: Settings, options: argparse.Namespace) -> int:
     from computeapi.db import schema
     from computeapi.supervisor import Supervisor
@@ -128,7 +63,7 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
         say(f"{conf.listen} is in use by another program; set COMPUTEAPI_LISTEN to another address and port")
         return 1
     logs_ = conf.state_path / "log"
-    db = _database(conf)
+    db = open_database(conf)
     if schema.upgrade(db):
         say(f"database upgraded to revision {schema.newest()}")
     db.close()
@@ -176,7 +111,7 @@ def _answers(url: str, seconds: float = 30.0) -> bool:
 def _api(conf: Settings, _options: argparse.Namespace) -> None:
     from computeapi.server import serve
 
-    _ready_database(conf).close()
+    ready_database(conf).close()
     serve(conf)
 
 
@@ -186,7 +121,7 @@ def _compute(conf: Settings, _options: argparse.Namespace) -> int:
     from computeapi.sealing import Seal
     from computeapi.virt import load
 
-    db = _ready_database(conf)
+    db = ready_database(conf)
     driver = load(
         conf.hypervisor,
         uri=conf.connection_uri,
@@ -203,19 +138,4 @@ def _compute(conf: Settings, _options: argparse.Namespace) -> int:
     except AlreadyRunning as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
-
-
-def _db(conf: Settings, options: argparse.Namespace) -> int:
-    from computeapi.db import schema
-
-    db = _database(conf)
-    if options.action == "revision":
-        schema.revision(db, options.message)
-    elif options.action == "upgrade":
-        say("upgraded" if schema.upgrade(db) else "up to date")
-    else:
-        have, need = schema.current(db), schema.newest()
-        say(f"the database is at revision {have}, this code needs {need}")
-        return int(have != need)
     return 0

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `computeapi`. A module a group of subcommands, each with `add(commands)`; `main` runs what was asked."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from computeapi import __version__, errors, logs, settings
+from computeapi.cli import database, run
+
+_EPILOG = """environment:
+  COMPUTEAPI_STATE_DIR       where everything is kept (default ./state)
+  COMPUTEAPI_LISTEN          address and port of the API (default 127.0.0.1:8774)
+  COMPUTEAPI_ADMIN_PASSWORD  password of the user admin, at `computeapi init`
+  COMPUTEAPI_CONF            another settings file than $COMPUTEAPI_STATE_DIR/computeapi.conf
+
+a cloud on this machine, step by step (tools/run does all of it):
+  computeapi init --hypervisor simulator
+  computeapi serve --first-server hello
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; its exit code."""
+    options = _parser().parse_args(argv)
+    conf = settings.load()
+    logs.configure(conf.debug)
+    try:
+        return int(options.run(conf, options) or 0)
+    except errors.Error as error:  # what the API would answer with 4xx
+        print(error.message or type(error).__name__, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="computeapi",
+        description="A Compute API v2.1 server (Nova-compatible) on libvirt and SQL.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"computeapi {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+    for module in (run, database):
+        module.add(commands)
+    return parser

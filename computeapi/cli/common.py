@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What subcommands share: how one is added, how it speaks, how it finds the database."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from computeapi.settings import Settings
+
+Run = Callable[[Settings, argparse.Namespace], int | None]
+
+
+def command(commands: Any, name: str, run: Run | None, text: str, *, epilog: str = "") -> argparse.ArgumentParser:
+    """A subcommand. `run` gets the settings and the options, and returns the exit code (None: 0)."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if run is not None:
+        parser.set_defaults(run=run)
+    return parser
+
+
+def group(commands: Any, name: str, text: str, *, epilog: str = "") -> Any:
+    """A subcommand that has subcommands of its own: what they are added to."""
+    return command(commands, name, None, text, epilog=epilog).add_subparsers(metavar="action", required=True)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    print(f"==> {text}", flush=True)
+
+
+def open_database(conf: Settings) -> Any:
+    """The database, whatever its schema."""
+    from computeapi.db.engine import Database
+
+    return Database(conf.database_url, conf.sqlite_synchronous)
+
+
+def ready_database(conf: Settings) -> Any:
+    """The database, if its schema is this code's; else the command ends and says what to do."""
+    from computeapi.db import schema
+
+    db = open_database(conf)
+    have, need = schema.current(db), schema.newest()
+    if have != need:
+        say(f"the database is at revision {have}, this code needs {need}; run: computeapi db upgrade")
+        raise SystemExit(1)
+    return db
