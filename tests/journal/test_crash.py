@@ -85,16 +85,6 @@ every_step = pytest.mark.parametrize(("operation", "step"), STEPS, ids=[f"{name}
 every_undo = pytest.mark.parametrize(("operation", "step"), UNDOS, ids=[f"{name}-{step}" for name, step in UNDOS])
 
 
-# Written after the others, and not yet shown to end well when struck at every single point: an open task.
-UNPROVEN = ("attach_interface", "detach_interface", "reset_network")
-
-
-def skip_unproven(operation: str) -> None:
-    """Say so, rather than pass over it silently."""
-    if operation in UNPROVEN:
-        pytest.skip(f"{operation}: crash safety at every point is not shown yet")
-
-
 def begin(world: World, case: Case) -> ServerRow:
     """A server with the case's action accepted and not begun."""
     world.fails = case.fails
@@ -250,7 +240,6 @@ HOST_CALLS = {"list_guests", "apply_firewall"}  # that no operation makes
 @every_operation
 def test_each_call_of_the_hypervisor_fails(world: World, operation: str) -> None:
     """Whatever call fails, once or always, the server is in ERROR; what no undo could remove, the delete removes."""
-    skip_unproven(operation)
     case = CASES[operation]
     server = begin(world, case)
     beginning = world.snapshot()
@@ -418,7 +407,6 @@ def test_killed_each_time_it_runs(world: World, operation: str) -> None:
 
     Before its first commit nothing can be said of it, so that is not among the cases.
     """
-    skip_unproven(operation)
     case = CASES[operation]
     server = begin(world, case)
     beginning = world.snapshot()
@@ -445,8 +433,8 @@ def live_until(world: World, n: int) -> bool:
     """A life that dies at the n-th checkpoint of its first run of an action; whether it got through."""
     victim = world.victim.reborn()
 
-    def count_from_here(_entry: Entry) -> None:
-        if victim.checkpoint.fatal is None:
+    def count_from_here(entry: Entry) -> None:
+        if victim.checkpoint.fatal is None and not entry.hidden:  # a question that kills is not asked a second time
             victim.checkpoint.fatal = victim.checkpoint.count + n
 
     victim.before_run = count_from_here
@@ -471,7 +459,6 @@ def test_delete_overtakes_what_is_pending(world: World, operation: str) -> None:
 @every_operation
 def test_delete_overtakes_anywhere(world: World, operation: str) -> None:
     """Delete comes between any two writes or calls of a running operation; it waits for the step, no longer."""
-    skip_unproven(operation)
     case = CASES[operation]
     server = begin(world, case)
     beginning = world.snapshot()
@@ -626,7 +613,6 @@ def test_the_hypervisor_is_gone_for_long_during_a_build(world: World) -> None:
 @every_operation
 def test_an_owner_that_was_replaced_writes_nothing(world: World, operation: str) -> None:
     """Another takes the host over between any two writes or calls: from there on the first changes nothing."""
-    skip_unproven(operation)
     begin(world, CASES[operation])
     beginning = world.snapshot()
     expected = undisturbed(world)

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from computeapi import journal
 from computeapi.compute.guest import network_name
 from computeapi.compute.operation import Tools
 from computeapi.db.queries import firewall as queries
@@ -49,9 +50,11 @@ _PING_SECONDS = 1
 
 
 def apply(tools: Tools) -> None:
-    """The host is as the rows say. Raises HypervisorError."""
+    """The host is as the rows say. Raises HypervisorError, Fenced."""
     with tools.db.write() as conn:
         queries.forget_hints(conn, tools.host)
+        if not journal.owns(conn, tools.host, tools.epoch):
+            raise journal.Fenced(f"host {tools.host}")  # its owner has not seen these hints yet
     tools.driver.apply_firewall(lambda: read(tools))
 
 
