@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, update
 from computeapi import clock, journal, lifecycle, states
 from computeapi.compute import reconcile, timeouts
 from computeapi.compute.operation import Tools
-from computeapi.compute.operations import firewall
+from computeapi.compute.operations import firewall, networks
 from computeapi.db.models import Action, Allocation, Host, Server
 
 INTERVAL = 30.0  # seconds
@@ -104,5 +104,6 @@ ALL: tuple[Callable[[Tools], object], ...] = (
     reclaim,
     mend_counters,
     reconcile.run,
+    networks.forget_deleted,
     firewall.apply,
 )

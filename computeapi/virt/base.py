@@ -218,7 +218,11 @@ class Hypervisor(ABC):
 
     @abstractmethod
     def remove_network(self, name: str) -> None:
-        """The network and its bridge are gone."""
+        """The network and its bridge are gone; nothing happens where a guest is on it."""
+
+    @abstractmethod
+    def list_networks(self) -> dict[str, str]:
+        """The ids of the host's networks by name: also of those that others made."""
 
     @abstractmethod
     def ensure_dhcp_host(self, network: str, host: DhcpHost) -> None:

@@ -228,7 +228,7 @@ class SimulatedHypervisor(Hypervisor):
     @simulated
     def ensure_network(self, spec: NetworkSpec) -> None:
         with self._store.open() as data:
-            data.put_network(spec.name)
+            data.put_network(spec.name, spec.uuid)
             for host in spec.hosts:
                 data.put_dhcp(spec.name, host)
 
@@ -236,6 +236,11 @@ class SimulatedHypervisor(Hypervisor):
     def remove_network(self, name: str) -> None:
         with self._store.open() as data:
             data.remove_network(name)
+
+    @simulated
+    def list_networks(self) -> dict[str, str]:
+        with self._store.open() as data:
+            return data.networks()
 
     @simulated
     def ensure_dhcp_host(self, network: str, host: DhcpHost) -> None:
@@ -387,7 +392,7 @@ class SimulatedHypervisor(Hypervisor):
         with self._store.open() as data:
             waiting = data.waiting()
         for uuid, due in waiting:
-            CLOCK.at(due, functools.partial(self._fire, uuid))
+            CLOCK.at(due, functools.partial(self._fire, uuid, due))
 
     def close(self) -> None:
         self.gone = self._closed = True
@@ -440,15 +445,15 @@ class SimulatedHypervisor(Hypervisor):
             due = time.time() + delay
             text = boot_text(guest.spec, data) if what == "boot" else ""
             data.change(guest, due=due, text=text)
-        CLOCK.at(due, functools.partial(self._fire, uuid))
+        CLOCK.at(due, functools.partial(self._fire, uuid, due))
 
-    def _fire(self, uuid: str) -> None:
-        """An asked-for shutdown or reboot is due."""
+    def _fire(self, uuid: str, due: float) -> None:
+        """A shutdown or reboot that was asked for is due. By now another may have been asked for."""
         if self._closed:
             return
         with self._store.open() as data:
             guest = data.guest(uuid)
-        if guest is not None and guest.due is None:
+        if guest is not None and guest.due != due:
             self._notify(Event(uuid, guest.state, rebooted=guest.state == PowerState.RUNNING))
 
     def _notify(self, event: Event) -> None:

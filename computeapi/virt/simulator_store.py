@@ -24,7 +24,7 @@ from computeapi.virt.base import DhcpHost, DiskSpec, DomainSpec, NicSpec
 LOG = logging.getLogger(__name__)
 _TABLES = """
 CREATE TABLE IF NOT EXISTS volumes (name TEXT PRIMARY KEY, size INTEGER, virtual INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS networks (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS networks (name TEXT PRIMARY KEY, uuid TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS dhcp (network TEXT, mac TEXT, address TEXT, hostname TEXT, PRIMARY KEY (network, mac))
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS guests (uuid TEXT PRIMARY KEY, name TEXT UNIQUE, state INTEGER, due REAL, due_text TEXT,
@@ -120,9 +120,13 @@ class Store:
 
     # --- networks ---
 
-    def put_network(self, name: str) -> None:
+    def put_network(self, name: str, uuid: str) -> None:
         """The network exists."""
-        self._db.execute("INSERT OR IGNORE INTO networks VALUES (?)", (name,))
+        self._db.execute("INSERT OR IGNORE INTO networks VALUES (?, ?)", (name, uuid))
+
+    def networks(self) -> dict[str, str]:
+        """Names and ids."""
+        return dict(self._db.execute("SELECT name, uuid FROM networks").fetchall())
 
     def has_network(self, name: str) -> bool:
         """Whether the network exists."""

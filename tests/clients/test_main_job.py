@@ -106,14 +106,17 @@ def test_pause_and_suspend(guest: Guest) -> None:
 
 
 def test_the_guest_powers_itself_off(guest: Guest) -> None:
+    boots = guest.boots()
     subprocess.run(["virsh", "--connect", guest.host.uri, "shutdown", guest.id], check=True, timeout=60)
     guest.wait_for("SHUTOFF", "shut off")
     guest.act("start")
     guest.wait_for("ACTIVE", "running")
+    guest.wait_for_boot(boots + 1)
 
 
 def test_the_compute_service_is_killed_and_the_api_goes_on(guest: Guest) -> None:
     """kill -9 of the compute service; a stop asked for meanwhile is done when it is back."""
+    boots = guest.boots()
     lock = next(guest.cloud.state.glob("compute-*.lock"))
     pid = lock.read_text()
     subprocess.run(["kill", "-9", pid], check=True)
@@ -122,6 +125,7 @@ def test_the_compute_service_is_killed_and_the_api_goes_on(guest: Guest) -> None
     assert lock.read_text() != pid
     guest.act("start")
     guest.wait_for("ACTIVE", "running")
+    guest.wait_for_boot(boots + 1)
 
 
 def test_the_action_log_tells_it(guest: Guest) -> None:

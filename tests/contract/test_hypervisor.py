@@ -304,8 +304,10 @@ def test_networks(subject: Subject) -> None:
     for _ in range(2):
         driver.remove_dhcp_host(spec.name, first.mac)
         driver.remove_dhcp_host(spec.name, second.mac)
+    assert driver.list_networks()[spec.name] == spec.uuid
     for _ in range(2):
         driver.remove_network(spec.name)
+    assert spec.name not in driver.list_networks()
     driver.remove_dhcp_host(spec.name, first.mac)
     with pytest.raises(HypervisorError, match=spec.name):
         driver.ensure_dhcp_host(spec.name, first)

@@ -43,10 +43,12 @@ class Cloud:
         self.servers: list[str] = []
 
     def close(self) -> None:
-        """All servers are gone."""
+        """All servers are gone, and the networks with them: the next cloud on this host has the same addresses."""
         for server_id in self.servers:
             self.api.delete(f"/servers/{server_id}")
         self.compute.work()
+        for name in self.driver.list_networks():
+            self.driver.remove_network(name)
         self.driver.close()
         self.db.close()
 

@@ -118,3 +118,24 @@ def test_routers_link_networks(api: Api, admin: Api, compute: Compute, boot: Boo
     boot(networks=[{"uuid": networks[0]}])
     bridges = sorted({network.bridge for network in driver.firewall.networks})
     assert driver.firewall.links == (tuple(bridges),)
+
+
+def test_a_deleted_network_leaves_the_host(api: Api, compute: Compute, boot: Boot) -> None:
+    """Before the next guest needs a network there, which may have the same addresses."""
+    kept = boot()
+    network = {"network": {"name": "short"}}
+    made = api.post(f"{V}/networks", network).json["network"]["id"]
+    subnet = {"network_id": made, "ip_version": 4, "cidr": "10.7.1.0/24"}
+    api.post(f"{V}/subnets", {"subnet": subnet})
+    server = boot(networks=[{"uuid": made}])
+    assert made in compute.driver.list_networks().values()
+    api.delete(f"/servers/{server}")
+    compute.work()
+    assert api.delete(f"{V}/networks/{made}").status_code == 204
+    again = api.post(f"{V}/networks", network).json["network"]["id"]
+    api.post(f"{V}/subnets", {"subnet": {**subnet, "network_id": again}})
+    boot(networks=[{"uuid": again}])
+    there = compute.driver.list_networks().values()
+    assert made not in there and again in there
+    used = api.get(f"{V}/ports?device_id={kept}").json["ports"][0]["network_id"]
+    assert used in there

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, update
 from computeapi import clock, errors, lifecycle, scheduler, states
 from computeapi.compute import guest
 from computeapi.compute.operation import Operation, Step, Work
-from computeapi.compute.operations import firewall, snapshot
+from computeapi.compute.operations import firewall, networks, snapshot
 from computeapi.db.models import Server
 from computeapi.db.queries import addresses
 from computeapi.states import PowerState
@@ -53,6 +53,7 @@ def plug_new(work: Work) -> None:
 
 def plug(work: Work) -> None:
     """The networks are on this host and promise the server its addresses; the host filters what it gets and sends."""
+    networks.forget_deleted(work.tools)
     for nic in guest.nics(work):
         spec = guest.network_spec(work, nic)
         work.driver.ensure_network(spec)

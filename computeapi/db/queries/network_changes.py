@@ -64,6 +64,11 @@ def is_gateway(conn: Connection, key: int) -> bool:
     return conn.execute(gateways.limit(1)).first() is not None
 
 
+def existing(conn: Connection, uuids: Sequence[str]) -> set[str]:
+    """Those of these ids that networks have."""
+    return {row[0] for row in conn.execute(select(Network.uuid).where(Network.uuid.in_(uuids)))}
+
+
 def delete_network(conn: Connection, key: int) -> bool:
     """The network, its subnets and their addresses are gone; False, and nothing done, where it has ports."""
     lock_network(conn, key)

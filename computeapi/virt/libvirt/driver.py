@@ -161,6 +161,9 @@ class LibvirtHypervisor(Hypervisor):
     def remove_network(self, name: str) -> None:
         self._networks.remove(name)
 
+    def list_networks(self) -> dict[str, str]:
+        return self._networks.ids()
+
     def ensure_dhcp_host(self, network: str, host: DhcpHost) -> None:
         self._networks.ensure_host(network, host)
 

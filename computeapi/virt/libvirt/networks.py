@@ -89,13 +89,18 @@ class Networks:
         """See Hypervisor.remove_network."""
         with self._lock, self._connection.use(f"removing the network {name}") as conn:
             network = _find(conn, name)
-            if network is None:
+            if network is None or _has_guests(network):
                 return
             if network.isActive():
                 with unless(libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_NETWORK):
                     network.destroy()
             with unless(libvirt.VIR_ERR_NO_NETWORK):
                 network.undefine()
+
+    def ids(self) -> dict[str, str]:
+        """See Hypervisor.list_networks."""
+        with self._connection.use("listing networks") as conn:
+            return {network.name(): network.UUIDString() for network in conn.listAllNetworks()}
 
     def ensure_host(self, name: str, host: DhcpHost) -> None:
         """See Hypervisor.ensure_dhcp_host."""
@@ -137,12 +142,16 @@ def _find(conn: Any, name: str) -> Any | None:
         return None
 
 
+def _has_guests(network: Any) -> bool:
+    return bool(int(parse(network.XMLDesc(0)).get("connections") or 0))
+
+
 def _is_other(network: Any, spec: NetworkSpec) -> bool:
     """Whether the network leads out another way than it shall, and can be made anew: no guest is on it."""
     found = parse(network.XMLDesc(0))
     forward = found.find("forward")
     mode = forward.get("mode") if forward is not None else "none"
-    if mode == spec.forward or int(found.get("connections") or 0):
+    if mode == spec.forward or _has_guests(network):
         return False
     if network.isActive():
         network.destroy()
