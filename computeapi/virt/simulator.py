@@ -101,7 +101,7 @@ class SimulatedHypervisor(Hypervisor):
         self._firewall_lock = threading.Lock()
         if state_dir is not None:
             self._read_options(state_dir)
-        self._store = Store(state_dir, host)
+        self._store = Store(state_dir, host, self._notify)
 
     def _read_options(self, state_dir: Path) -> None:
         try:
@@ -391,8 +391,8 @@ class SimulatedHypervisor(Hypervisor):
         self._watchers.append(notify)
         with self._store.open() as data:
             waiting = data.waiting()
-        for uuid, due in waiting:
-            CLOCK.at(due, functools.partial(self._fire, uuid, due))
+        for due in waiting:
+            CLOCK.at(due, self._settle)
 
     def close(self) -> None:
         self.gone = self._closed = True
@@ -445,16 +445,13 @@ class SimulatedHypervisor(Hypervisor):
             due = time.time() + delay
             text = boot_text(guest.spec, data) if what == "boot" else ""
             data.change(guest, due=due, text=text)
-        CLOCK.at(due, functools.partial(self._fire, uuid, due))
+        CLOCK.at(due, self._settle)
 
-    def _fire(self, uuid: str, due: float) -> None:
-        """A shutdown or reboot that was asked for is due. By now another may have been asked for."""
-        if self._closed:
-            return
-        with self._store.open() as data:
-            guest = data.guest(uuid)
-        if guest is not None and guest.due != due:
-            self._notify(Event(uuid, guest.state, rebooted=guest.state == PowerState.RUNNING))
+    def _settle(self) -> None:
+        """A shutdown or reboot that was asked for is due, unless somebody was quicker."""
+        if not self._closed:
+            with self._store.open():
+                pass
 
     def _notify(self, event: Event) -> None:
         for notify in tuple(self._watchers):

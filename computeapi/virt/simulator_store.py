@@ -19,7 +19,7 @@ from urllib.parse import quote
 import orjson
 
 from computeapi.states import PowerState
-from computeapi.virt.base import DhcpHost, DiskSpec, DomainSpec, NicSpec
+from computeapi.virt.base import DhcpHost, DiskSpec, DomainSpec, Event, NicSpec
 
 LOG = logging.getLogger(__name__)
 _TABLES = """
@@ -46,7 +46,8 @@ class Guest:
 class Store:
     """The host's file. Use it inside `with store.open() as data:`, which is one transaction in one thread."""
 
-    def __init__(self, state_dir: Path | None, host: str) -> None:
+    def __init__(self, state_dir: Path | None, host: str, tell: Callable[[Event], None]) -> None:
+        self._tell = tell  # what guests did of their own accord
         path = ":memory:"
         if state_dir is not None:
             folder = state_dir / "simulator"
@@ -66,28 +67,34 @@ class Store:
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._settle()
+                events = self._settle()
                 yield self
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+        for event in events:
+            self._tell(event)
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             self._db.close()
 
-    def _settle(self) -> None:
+    def _settle(self) -> list[Event]:
         now = time.time()
+        events = []
         rows = self._db.execute("SELECT uuid, due_text FROM guests WHERE due <= ?", (now,)).fetchall()
         for uuid, text in rows:
             if text:
                 self.append_console(uuid, text, 1 << 17)
                 self._db.execute("UPDATE guests SET due = NULL, due_text = '' WHERE uuid = ?", (uuid,))
+                events.append(Event(uuid, PowerState.RUNNING, rebooted=True))
             else:
                 stopped = int(PowerState.SHUTDOWN)
                 self._db.execute("UPDATE guests SET due = NULL, state = ? WHERE uuid = ?", (stopped, uuid))
+                events.append(Event(uuid, PowerState.SHUTDOWN))
+        return events
 
     # --- volumes ---
 
@@ -194,9 +201,9 @@ class Store:
         """Every guest's state."""
         return {uuid: PowerState(state) for uuid, state in self._db.execute("SELECT uuid, state FROM guests")}
 
-    def waiting(self) -> list[tuple[str, float]]:
-        """The guests that have a shutdown or reboot before them, and when."""
-        return self._db.execute("SELECT uuid, due FROM guests WHERE due IS NOT NULL").fetchall()
+    def waiting(self) -> list[float]:
+        """When guests have a shutdown or reboot before them."""
+        return [due for (due,) in self._db.execute("SELECT due FROM guests WHERE due IS NOT NULL")]
 
     def append_console(self, uuid: str, text: str, limit: int) -> None:
         """Write to a guest's console, of which the last `limit` characters are kept."""
