@@ -25,7 +25,7 @@ import orjson
 
 from computeapi import endpoint as rows
 from computeapi import errors, routes, settings, versions
-from computeapi.backends import identity, image
+from computeapi.backends import identity, image, volume
 from computeapi.db.engine import Database
 from computeapi.endpoint import Endpoint
 from computeapi.policy import Policy
@@ -41,7 +41,7 @@ _VARY = "OpenStack-API-Version, X-OpenStack-Nova-API-Version"
 
 
 def create_app(settings: Settings, **given: Any) -> falcon.App[Any, Any]:
-    """The application. `given` replaces single services (tests): db=, authenticator=, images=, policy=.
+    """The application. `given` replaces single services (tests): db=, authenticator=, images=, volumes=, policy=.
 
     Where nothing is given this process is there to serve, and nothing else: what was made so far is put out of the
     garbage collector's sight. More than half of a long list's time went into looking through it again and again.
@@ -70,13 +70,15 @@ def from_settings() -> falcon.App[Any, Any]:
 def make_services(settings: Settings, **given: Any) -> Services:
     """What handlers work with, embedded or external by the settings."""
     db = given.get("db") or Database(settings.database_url, settings.sqlite_synchronous)
+    seal = Seal(settings.secret("journal"))
     return Services(
         settings=settings,
         db=db,
         policy=given.get("policy") or Policy(routes.list_rules(), settings.policy_file),
         authenticator=given.get("authenticator") or identity.load(settings, db),
         images=given.get("images") or image.load(settings, db),
-        seal=Seal(settings.secret("journal")),
+        volumes=given.get("volumes") or volume.load(settings, db, seal),
+        seal=seal,
     )
 
 

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The journal's verbs: write work down, claim it, note each step, close it; and take up what a dead owner left.
 
-A row is at once the API's action record and the work, so that neither exists without the other. Each server's rows (its
-lane) are worked off one at a time, in the order of their keys. A row belongs to the compute service that claimed it, by
-the `epoch` the service got when it started: a service that was replaced finds none of its writes accepted (Fenced).
+A row is at once the API's action record and the work, so that neither exists without the other. Each server's rows
+(its lane) are worked off one at a time, in the order of their keys; so are each volume's, in a lane of its own. A row
+belongs to the compute service that claimed it, by the `epoch` the service got when it started: a service that was
+replaced finds none of its writes accepted (Fenced).
 
 Everything here takes a Connection: the caller decides what else belongs to the same transaction. Whoever writes several
-of these in one transaction does so in this order, or PostgreSQL finds deadlocks: the server's row, its rows here, its
-addresses, its host's row. The server's row is locked before its rows here are written, so that their keys are in the
-order of their commits.
+of these in one transaction does so in this order, or PostgreSQL finds deadlocks: the server's row, its volumes, its
+rows here, its addresses, its host's row. The server's row is locked before its rows here are written, so that their
+keys are in the order of their commits.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Entry:
     id: int
     server_id: int | None
     server_uuid: str | None
+    volume_key: int | None
     request_id: str
     project_id: str | None
     user_id: str | None
@@ -59,13 +61,29 @@ class Entry:
     events: int = 0
     readable: bool = True  # False: the payload was sealed with another key
 
+    @property
+    def lane(self) -> int | None:
+        """Whose work it is."""
+        return self.server_id if self.volume_key is None else volume_lane(self.volume_key)
+
+    @property
+    def subject(self) -> str:
+        """The server's id, or the volume's key: for the log."""
+        return self.server_uuid or f"volume {self.volume_key}"
+
+
+def volume_lane(key: int) -> int:
+    """The lane of a volume's work: servers' are positive."""
+    return -key
+
 
 def enqueue(
     conn: Connection,
     seal: Seal,
     *,
-    server_id: int | None,
-    server_uuid: str | None,
+    server_id: int | None = None,
+    server_uuid: str | None = None,
+    volume_key: int | None = None,
     request_id: str,
     project_id: str | None,
     user_id: str | None,
@@ -77,13 +95,18 @@ def enqueue(
     hidden: bool = False,
     parent_id: int | None = None,
 ) -> int:
-    """Write down work for `host`; the row's key. A hidden row is a question: no lane, not in the action log."""
+    """Write down work for `host`, on a server or on a volume; the row's key.
+
+    A hidden row is a question: no lane, not in the action log.
+    """
     moment = clock.now()
+    lane = server_id if volume_key is None else volume_lane(volume_key)
     return insert_key(
         conn,
         insert(Action).values(
             server_id=server_id,
             server_uuid=server_uuid,
+            volume_key=volume_key,
             request_id=request_id,
             project_id=project_id,
             user_id=user_id,
@@ -92,7 +115,7 @@ def enqueue(
             hidden=int(hidden),
             state=PENDING,
             queue=host,
-            lane=None if hidden else server_id,
+            lane=None if hidden else lane,
             parent_id=parent_id,
             payload=seal.close(payload) if payload else None,
             lands_json=orjson.dumps(lands or {}).decode(),
@@ -164,6 +187,7 @@ _ENTRY = select(
     Action.id,
     Action.server_id,
     Action.server_uuid,
+    Action.volume_key,
     Action.request_id,
     Action.project_id,
     Action.user_id,
@@ -218,17 +242,17 @@ def claim(conn: Connection, seal: Seal, key: int, lane: int | None, host: str, e
         raise Fenced(f"host {host}")
     row = conn.execute(_ENTRY.where(Action.id == key)).one()
     try:
-        payload, readable = seal.open(row[14]), True
+        payload, readable = seal.open(row[15]), True
     except InvalidToken:
         payload, readable = {}, False
     entry = Entry(
-        *row[:8],
-        hidden=bool(row[8]),
-        epoch=row[9],
-        attempt=row[10],
-        unwinding=bool(row[11]),
-        message=row[12],
-        lands=orjson.loads(row[13]),
+        *row[:9],
+        hidden=bool(row[9]),
+        epoch=row[10],
+        attempt=row[11],
+        unwinding=bool(row[12]),
+        message=row[13],
+        lands=orjson.loads(row[14]),
         payload=payload,
         readable=readable,
     )
@@ -372,15 +396,15 @@ def forget(conn: Connection, key: int) -> None:
     conn.execute(delete(Action).where(Action.id == key, Action.hidden == 1))
 
 
-def is_busy(conn: Connection, server_id: int, *operations: str) -> bool:
-    """Whether the server has open work (of these operations, where any are named)."""
-    statement = select(Action.id).where(Action.lane == server_id).limit(1)
+def is_busy(conn: Connection, lane: int, *operations: str) -> bool:
+    """Whether the server (by its key) or volume has open work (of these operations, where any are named)."""
+    statement = select(Action.id).where(Action.lane == lane).limit(1)
     if operations:
         statement = statement.where(Action.operation.in_(operations))
     return conn.execute(statement).first() is not None
 
 
 def has_next(conn: Connection, entry: Entry) -> bool:
-    """Whether more work of the same server waits behind this."""
-    statement = select(Action.id).where(Action.lane == entry.server_id, Action.id > entry.id).limit(1)
+    """Whether more work of the same server or volume waits behind this."""
+    statement = select(Action.id).where(Action.lane == entry.lane, Action.id > entry.id).limit(1)
     return conn.execute(statement).first() is not None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from computeapi.backends.identity.base import Authenticator
 from computeapi.backends.image.base import ImageBackend
+from computeapi.backends.volume.base import VolumeBackend
 from computeapi.db.engine import Database
 from computeapi.policy import Policy
 from computeapi.sealing import Seal
@@ -22,4 +23,5 @@ class Services:
     policy: Policy
     authenticator: Authenticator
     images: ImageBackend
+    volumes: VolumeBackend
     seal: Seal

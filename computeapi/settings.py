@@ -106,6 +106,11 @@ class Settings:
         60, "identity", "How long a token that the real Keystone confirmed is not asked about again."
     )
     image_url: str = _option("", "image", "A real Glance's URL. Empty: the embedded image service answers.")
+    volume_directory: str = _option(
+        "",
+        "volume",
+        "A directory that all hosts share, for volumes. Empty: each keeps its own, which only its guests can have.",
+    )
     max_image_size_gb: int = _option(100, "image", "The largest image that may be uploaded.")
     force_config_drive: bool = _option(True, "compute", "Give every server a config drive.")
     dhcp_domain: str = _option("novalocal", "network", "Domain of guests' host names.")
@@ -130,6 +135,9 @@ class Settings:
     quota_injected_file_path_length: int = _option(255, "quota", "Characters in a personality file's path.")
     quota_server_groups: int = _option(10, "quota", "Server groups a project.")
     quota_server_group_members: int = _option(10, "quota", "Servers a server group.")
+    quota_volumes: int = _option(10, "quota", "Volumes a project.")
+    quota_snapshots: int = _option(10, "quota", "Snapshots of volumes a project.")
+    quota_gigabytes: int = _option(1000, "quota", "GiB of volumes and their snapshots a project.")
     quota_fixed_ips: int = _option(-1, "quota", "Fixed IPs a project. -1: no limit.")
     quota_floating_ips: int = _option(10, "quota", "Floating IPs a project.")
     quota_networks: int = _option(100, "quota", "Networks a project.")

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scheduler": {"db"},
     "journal": {"db"},
     "wake": {"db"},
-    "backends": {"db", "virt"},
+    "backends": {"journal", "db", "virt"},
     "db": {"macs"},
     "virt": {"macs"},
     "macs": set(),

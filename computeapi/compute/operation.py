@@ -7,16 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, select, update
 
 from computeapi import clock, journal
 from computeapi.backends.image.base import ImageBackend
+from computeapi.backends.volume.base import VolumeBackend
 from computeapi.context import Context
 from computeapi.db.engine import Database
 from computeapi.db.models import Action, Server
+from computeapi.db.queries import volumes
 from computeapi.db.queries.servers import ServerRow
+from computeapi.db.queries.volumes import VolumeRow
 from computeapi.sealing import Seal
 from computeapi.settings import Settings
 from computeapi.virt.base import Hypervisor
@@ -41,38 +44,24 @@ class Tools:
     seal: Seal
     driver: Hypervisor
     images: ImageBackend
+    volumes: VolumeBackend
     host: str
     epoch: int
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(slots=True)
-class Work:
-    """One claimed action, as its steps see it. `landing` is what else is written to the server when it lands."""
+class Job:
+    """One claimed action, as its steps see it. `landing` is what else is written to its subject when it lands."""
 
     tools: Tools
     entry: journal.Entry
-    server: ServerRow
-    landing: dict[str, Any] = field(default_factory=dict)
+    landing: dict[str, Any] = field(default_factory=dict, kw_only=True)
 
     @property
     def driver(self) -> Hypervisor:
         """This host's hypervisor."""
         return self.tools.driver
-
-    @property
-    def context(self) -> Context:
-        """The caller's, with the rights of the service (its image may be another project's, shared with it)."""
-        return Context(
-            self.entry.request_id, self.server.user_id, self.server.project_id, frozenset({"admin", "member", "reader"})
-        )
-
-    def save(self, **columns: Any) -> None:
-        """Write something about the server now, while the work goes on. Raises Fenced, Cancelled."""
-        with self.tools.db.write() as conn:
-            conn.execute(update(Server).where(Server.id == self.server.id).values(updated_at=clock.now(), **columns))
-            if journal.hold(conn, self.entry):
-                raise Cancelled  # and nothing is written: the task_state is the delete's
 
     def wait(self, condition: Callable[[], bool], seconds: float, interval: float = 0.2) -> bool:
         """Wait until `condition()`; False when it does not come true in time. Raises Cancelled, Stopping."""
@@ -110,23 +99,64 @@ class Work:
                 raise Cancelled
 
 
+_SERVICE = frozenset({"admin", "member", "reader"})
+
+
+@dataclass(slots=True)
+class Work(Job):
+    """An action on a server."""
+
+    server: ServerRow
+
+    @property
+    def context(self) -> Context:
+        """The caller's, with the rights of the service (its image may be another project's, shared with it)."""
+        return Context(self.entry.request_id, self.server.user_id, self.server.project_id, _SERVICE)
+
+    def save(self, **columns: Any) -> None:
+        """Write something about the server now, while the work goes on. Raises Fenced, Cancelled."""
+        with self.tools.db.write() as conn:
+            conn.execute(update(Server).where(Server.id == self.server.id).values(updated_at=clock.now(), **columns))
+            if journal.hold(conn, self.entry):
+                raise Cancelled  # and nothing is written: the task_state is the delete's
+
+
+@dataclass(slots=True)
+class VolumeWork(Job):
+    """An action on a volume, or on a snapshot of it."""
+
+    volume: VolumeRow
+
+    @property
+    def context(self) -> Context:
+        """As a server's."""
+        return Context(self.entry.request_id, self.volume.user_id, self.volume.project_id, _SERVICE)
+
+    def save(self, **columns: Any) -> None:
+        """Write something about the volume now, while the work goes on. Raises Fenced."""
+        with self.tools.db.write() as conn:
+            volumes.change(conn, self.volume.id, columns)
+            journal.hold(conn, self.entry)
+
+
+W = TypeVar("W", bound=Job)
 Do = Callable[[Work], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Step(Generic[W]):
     """`do` and `undo` are each find-or-create: after a crash they may run again, on whatever is there."""
 
     name: str
-    do: Do
-    undo: Do | None = None
+    do: Callable[[W], None]
+    undo: Callable[[W], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Generic[W]):
     """Steps in order, and what belongs to the transaction that ends them."""
 
-    steps: tuple[Step, ...]
-    finished: Callable[[Connection, Work], None] | None = None
-    failed: Callable[[Connection, Work], None] | None = None  # only when all was undone
+    steps: tuple[Step[W], ...]
+    finished: Callable[[Connection, W], None] | None = None
+    failed: Callable[[Connection, W], None] | None = None  # only when all was undone
     runs_on_deleted: bool = False

@@ -11,15 +11,14 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
-from computeapi import errors, journal, lifecycle, states
-from computeapi.clock import now
-from computeapi.compute.operation import Cancelled, Operation, Step, Stopping, Tools, Work
-from computeapi.compute.operations import HOST_QUESTIONS, OPERATIONS, QUESTIONS
-from computeapi.db.models import Server
+from computeapi import errors, journal
+from computeapi.compute import subjects
+from computeapi.compute.operation import Cancelled, Job, Operation, Step, Stopping, Tools, Work
+from computeapi.compute.operations import HOST_QUESTIONS, OPERATIONS, QUESTIONS, VOLUME_OPERATIONS
 from computeapi.db.queries import servers
 from computeapi.virt.base import HypervisorError, HypervisorGone
 
@@ -55,7 +54,7 @@ def run(tools: Tools, entry: journal.Entry) -> Left | None:
         else:
             _run(tools, entry)
     except journal.Fenced:
-        LOG.warning("action %s of %s is another owner's now", entry.id, entry.server_uuid)
+        LOG.warning("action %s of %s is another owner's now", entry.id, entry.subject)
     except Stopping:
         return Left(counts=False)
     except _NotNow as error:
@@ -65,7 +64,7 @@ def run(tools: Tools, entry: journal.Entry) -> Left | None:
         LOG.warning(
             "action %s of %s is left, to be tried again: %s",
             entry.id,
-            entry.server_uuid,
+            entry.subject,
             error,
             exc_info=None if known else error,
             extra={"request_id": entry.request_id, "server": entry.server_uuid},
@@ -76,20 +75,20 @@ def run(tools: Tools, entry: journal.Entry) -> Left | None:
 
 def _run(tools: Tools, entry: journal.Entry) -> None:
     limit = tools.settings.max_attempts
-    operation = OPERATIONS.get(entry.operation)
+    operation: Operation[Any] | None = OPERATIONS.get(entry.operation)
+    if entry.volume_key is not None:
+        operation = VOLUME_OPERATIONS.get(entry.operation)
     if operation is None:
         _give_up(tools, entry, f"There is no operation {entry.operation} any more.")
         return
     if entry.attempt >= 2 * limit:
         _give_up(tools, entry, entry.message or "The compute service ended each time it tried to undo this.")
         return
-    with tools.db.read() as conn:
-        server = servers.get_by_key(conn, entry.server_id or 0)
-    if server is None or (server.deleted and not operation.runs_on_deleted):  # its delete stands behind this
+    work = subjects.of(entry).load(tools, entry, operation)
+    if work is None:  # its delete stands behind this
         with tools.db.write() as conn:
             journal.close(conn, entry, error=_DELETED, cancelled=True)
         return
-    work = Work(tools, entry, server)
     if not entry.unwinding:
         if not entry.readable:
             _start_unwinding(work, "What came with the request can't be read: the key of the journal has changed.")
@@ -108,7 +107,7 @@ def _run(tools: Tools, entry: journal.Entry) -> None:
 # --- forward ---
 
 
-def _forward(work: Work, operation: Operation) -> None:
+def _forward(work: Job, operation: Operation[Any]) -> None:
     entry, tools = work.entry, work.tools
     last: int | None = None
     for step in operation.steps:
@@ -136,7 +135,7 @@ def _forward(work: Work, operation: Operation) -> None:
     _land(work, operation, last)
 
 
-def _do(work: Work, step: Step, seq: int) -> bool:
+def _do(work: Job, step: Step[Any], seq: int) -> bool:
     """Run a step; False where delete cut it short. Raises Failed when it failed."""
     try:
         step.do(work)
@@ -148,7 +147,9 @@ def _do(work: Work, step: Step, seq: int) -> bool:
     except (journal.Fenced, Stopping):
         raise
     except HypervisorGone as error:
-        if work.server.deleted:  # no user waits; what is left here goes when the hypervisor is back
+        if (
+            isinstance(work, Work) and work.server.deleted
+        ):  # no user waits; what is left here goes when the hypervisor is back
             raise _NotNow(str(error)) from error
         raise
     except _PASSING:
@@ -160,11 +161,10 @@ def _do(work: Work, step: Step, seq: int) -> bool:
     return True
 
 
-def _land(work: Work, operation: Operation, seq: int | None) -> None:
+def _land(work: Job, operation: Operation[Any], seq: int | None) -> None:
     """The last step's end (the event `seq`), the landing state and the row's end are one transaction."""
-    values = {"vm_state": work.entry.lands["ok"], "fault_json": None, **work.landing}
     with work.tools.db.write() as conn:
-        _settle(conn, work.entry, values)
+        _settle(conn, work.entry, subjects.of(work.entry).landed(work))
         if operation.finished:
             operation.finished(conn, work)
         if seq is not None:
@@ -172,20 +172,17 @@ def _land(work: Work, operation: Operation, seq: int | None) -> None:
 
 
 def _settle(conn: Connection, entry: journal.Entry, values: dict[str, Any], error: str | None = None) -> None:
-    """Close the row and bring the server to where it lands. Its task_state is that of the work behind, if any waits."""
-    conn.execute(select(Server.id).where(Server.id == entry.server_id).with_for_update())
+    """Close the row and bring its subject to where it lands."""
+    subject = subjects.of(entry)
+    subject.lock(conn, entry)
     journal.close(conn, entry, error=error)
-    if not journal.has_next(conn, entry):
-        values = {**values, "task_state": None}
-    conn.execute(
-        update(Server).where(Server.id == entry.server_id, Server.deleted == 0).values(updated_at=now(), **values)
-    )
+    subject.write(conn, entry, values)
 
 
 # --- backward ---
 
 
-def _start_unwinding(work: Work, message: str, seq: int | None = None) -> None:
+def _start_unwinding(work: Job, message: str, seq: int | None = None) -> None:
     with work.tools.db.write() as conn:
         journal.hold(conn, work.entry, unwinding=1, message=message)
         if seq is not None:
@@ -193,7 +190,7 @@ def _start_unwinding(work: Work, message: str, seq: int | None = None) -> None:
     work.entry.unwinding, work.entry.message = True, message
 
 
-def _unwind(work: Work, operation: Operation) -> None:
+def _unwind(work: Job, operation: Operation[Any]) -> None:
     """Undo what was begun, last first; then land where the row says that failures land."""
     entry, tools = work.entry, work.tools
     clean = True
@@ -210,12 +207,13 @@ def _unwind(work: Work, operation: Operation) -> None:
             journal.hold(conn, entry)
             journal.end_step(conn, entry, seq, error=error)
     with tools.db.write() as conn:
-        _settle(conn, entry, _failure(work, entry.message or "Failed."), error=entry.message or "Failed.")
+        message = entry.message or "Failed."
+        _settle(conn, entry, subjects.of(entry).failed(tools, entry, message), error=message)
         if operation.failed and clean:
             operation.failed(conn, work)
 
 
-def _undo(work: Work, step: Step) -> str | None:
+def _undo(work: Job, step: Step[Any]) -> str | None:
     """None when undone. What can't be undone stays with the server, and its delete removes it."""
     assert step.undo is not None
     for left in reversed(range(_UNDO_TRIES)):
@@ -224,13 +222,13 @@ def _undo(work: Work, step: Step) -> str | None:
         except (journal.Fenced, Stopping):
             raise
         except HypervisorGone as error:
-            _show_failure(work)
+            subjects.of(work.entry).show(work, work.entry.message or "Failed.")
             raise _NotNow(str(error)) from error
         except _PASSING:
             raise
         except Exception as error:
             if not left:
-                LOG.exception("undo of %s for %s failed", step.name, work.server.uuid)
+                LOG.exception("undo of %s for %s failed", step.name, work.entry.subject)
                 return _sentence(error)
             work.pause(_UNDO_PAUSE)
         else:
@@ -238,35 +236,11 @@ def _undo(work: Work, step: Step) -> str | None:
     return None
 
 
-def _show_failure(work: Work) -> None:
-    """The server's owner need not wait for an undo that can't go on before the hypervisor is back."""
-    values = _failure(work, work.entry.message or "Failed.")
-    if work.server.vm_state == values["vm_state"]:  # shown already
-        return
-    with work.tools.db.write() as conn:
-        conn.execute(select(Server.id).where(Server.id == work.server.id).with_for_update())
-        journal.hold(conn, work.entry)
-        if not journal.has_next(conn, work.entry):
-            values |= {"task_state": None, "updated_at": now()}
-            conn.execute(update(Server).where(Server.id == work.server.id, Server.deleted == 0).values(**values))
-
-
-def _failure(work: Work, message: str) -> dict[str, Any]:
-    vm_state = work.entry.lands["failed"]
-    values: dict[str, Any] = {"vm_state": vm_state}
-    if vm_state == states.ERROR:
-        values["fault_json"] = lifecycle.make_fault(
-            500, message, f"{work.entry.operation} on {work.tools.host}: {message}"
-        )
-    return values
-
-
 def _give_up(tools: Tools, entry: journal.Entry, message: str) -> None:
-    """Land without a step; what is on the host stays with the server, and its delete removes it."""
-    LOG.error("action %s of %s is given up: %s", entry.id, entry.server_uuid, message)
-    fault = lifecycle.make_fault(500, message, f"{entry.operation} on {tools.host}: {message}")
+    """Land without a step; what is on the host stays with its subject, and its delete removes it."""
+    LOG.error("action %s of %s is given up: %s", entry.id, entry.subject, message)
     with tools.db.write() as conn:
-        _settle(conn, entry, {"vm_state": states.ERROR, "fault_json": fault}, error=message)
+        _settle(conn, entry, subjects.of(entry).given_up(tools, entry, message), error=message)
 
 
 # --- questions ---
@@ -301,14 +275,14 @@ def _sentence(error: Exception) -> str:
     return f"Unexpected error: {type(error).__name__}"
 
 
-def _log_failure(work: Work, step: Step, error: Exception) -> None:
+def _log_failure(work: Job, step: Step[Any], error: Exception) -> None:
     known = isinstance(error, errors.Error | HypervisorError)
     LOG.warning(
         "%s of %s failed at %s: %s",
         work.entry.operation,
-        work.server.uuid,
+        work.entry.subject,
         step.name,
         error,
         exc_info=None if known else error,
-        extra={"request_id": work.entry.request_id, "server": work.server.uuid},
+        extra={"request_id": work.entry.request_id, "server": work.entry.server_uuid},
     )

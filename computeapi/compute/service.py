@@ -24,6 +24,7 @@ import orjson
 from sqlalchemy import Connection, insert, select, update
 
 from computeapi import clock, journal
+from computeapi.backends import volume
 from computeapi.backends.image.base import ImageBackend
 from computeapi.compute import reconcile, runner, sweeps
 from computeapi.compute.operation import Tools
@@ -314,7 +315,8 @@ def take_over(
         recovered = journal.recover(conn, host, epoch)
     if recovered:
         LOG.info("%d actions that were under way are taken up again", recovered)
-    return Tools(settings, db, seal, driver, images, host, epoch, stopping or threading.Event())
+    volumes = volume.load(settings, db, seal)
+    return Tools(settings, db, seal, driver, images, volumes, host, epoch, stopping or threading.Event())
 
 
 def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | None) -> int:

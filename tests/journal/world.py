@@ -256,12 +256,12 @@ class Snapshot(NamedTuple):
 # What an undisturbed operation leaves, and a disturbed one as well: all columns but these.
 _TIMES = {
     *("created_at", "updated_at", "started_at", "finished_at", "last_seen_at", "launched_at", "terminated_at"),
-    *("switched_at", "reverted_at", "shelved_at", "deleted_at"),
+    *("switched_at", "reverted_at", "shelved_at", "deleted_at", "attached_at"),
 }
 _NOT_COMPARED = _TIMES | {"epoch", "attempt", "fault_json", "cancel", "payload"}
 _CHANGED = (
     *("networks", "subnets", "servers", "ports", "fixed_ips", "allocations", "migrations", "hosts"),
-    *("actions", "action_events"),
+    *("block_devices", "volumes", "volume_snapshots", "volume_attachments", "actions", "action_events"),
 )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from computeapi.compute.operation import Operation, Tools, Work
+from computeapi.compute.operation import Operation, Tools, VolumeWork, Work
 from computeapi.compute.operations import (
     build,
     firewall,
@@ -19,9 +19,10 @@ from computeapi.compute.operations import (
     resize,
     shelve,
     snapshot,
+    volumes,
 )
 
-OPERATIONS: dict[str, Operation] = {
+OPERATIONS: dict[str, Operation[Work]] = {
     "build": build.BUILD,
     "delete": build.DELETE,
     "soft_delete": power.SOFT_DELETE,
@@ -47,6 +48,16 @@ OPERATIONS: dict[str, Operation] = {
     "attach_interface": interfaces.ATTACH,
     "detach_interface": interfaces.DETACH,
     "reset_network": interfaces.RESET_NETWORK,
+}
+
+# On volumes: computeapi.backends.volume.embedded begins them.
+VOLUME_OPERATIONS: dict[str, Operation[VolumeWork]] = {
+    "volume_create": volumes.CREATE,
+    "volume_delete": volumes.DELETE,
+    "volume_extend": volumes.EXTEND,
+    "volume_upload": volumes.UPLOAD,
+    "volume_snapshot_create": volumes.SNAPSHOT_CREATE,
+    "volume_snapshot_delete": volumes.SNAPSHOT_DELETE,
 }
 
 QUESTIONS: dict[str, Callable[[Work], Any]] = {

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, update
 
 from computeapi import clock, errors, lifecycle, scheduler, states
 from computeapi.compute import guest
-from computeapi.compute.operation import Operation, Step, Work
+from computeapi.compute.operation import Operation, Step, VolumeWork, Work
 from computeapi.compute.operations import firewall, networks, snapshot
 from computeapi.db.models import Server
 from computeapi.db.queries import addresses
@@ -21,7 +21,7 @@ def fetch_image(work: Work) -> None:
         ensure_image(work, work.server.image_id)
 
 
-def ensure_image(work: Work, image_id: str) -> None:
+def ensure_image(work: Work | VolumeWork, image_id: str) -> None:
     """An image's bytes are on this host, as `guest.base_name` calls them. Raises Conflict for one that has none."""
     image = work.tools.images.show(work.context, image_id)
     if image.status != "active":

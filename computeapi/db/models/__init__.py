@@ -38,6 +38,7 @@ from computeapi.db.models.operator import (
 )
 from computeapi.db.models.security_groups import DefaultRule, PortSecurityGroup, SecurityGroup, SecurityGroupRule
 from computeapi.db.models.servers import Allocation, BlockDevice, Flavor, FlavorAccess, Keypair, Server
+from computeapi.db.models.volumes import Volume, VolumeAttachment, VolumeSnapshot, VolumeType
 
 __all__ = [
     "Action",
@@ -93,5 +94,9 @@ __all__ = [
     "Subnet",
     "TaskLog",
     "User",
+    "Volume",
+    "VolumeAttachment",
+    "VolumeSnapshot",
+    "VolumeType",
     "VpnAddress",
 ]

@@ -23,9 +23,9 @@ CANCELLED = "cancelled"
 class Action(Base):
     """One action (os-instance-actions) and, while open, the work it stands for.
 
-    `queue` (the host that shall do it) and `lane` (the server, whose work goes in order) are NULL once it is closed, so
-    that their indexes hold open rows only. `running` is the lane while somebody works on it: unique, so that nobody
-    else can.
+    `queue` (the host that shall do it) and `lane` (the server or volume, whose work goes in order) are NULL once it is
+    closed, so that their indexes hold open rows only. `running` is the lane while somebody works on it: unique, so that
+    nobody else can. A server's lane is its key, a volume's is its key's negative: they are never the same.
     """
 
     __tablename__ = "actions"
@@ -40,6 +40,7 @@ class Action(Base):
     id: Mapped[Key]
     server_id: Mapped[BigInt | None] = mapped_column(ForeignKey("servers.id"))
     server_uuid: Mapped[Uuid | None]
+    volume_key: Mapped[BigInt | None]  # volumes.id, of work on a volume: then there is no server
     request_id: Mapped[str] = mapped_column(String(64))
     project_id: Mapped[Id | None]
     user_id: Mapped[Id | None]

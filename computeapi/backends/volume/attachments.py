@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes in our own tables: who has them. See the life of an attachment in base.py."""
+
+from __future__ import annotations
+
+import uuid
+from abc import abstractmethod
+
+from sqlalchemy import Connection
+
+from computeapi import clock, errors
+from computeapi.backends.volume.base import Connected, VolumeBackend
+from computeapi.context import Context
+from computeapi.db.engine import Database
+from computeapi.db.queries import volume_snapshots, volumes
+from computeapi.db.queries.volumes import VolumeRow
+
+
+class Attachments(VolumeBackend):
+    """That half of the embedded service."""
+
+    db: Database
+
+    @abstractmethod
+    def row(self, conn: Connection, context: Context, volume_id: str, *, lock: bool = False) -> VolumeRow:
+        """One volume. Raises NotFound."""
+
+    @abstractmethod
+    def delete_in(self, conn: Connection, context: Context, row: VolumeRow, *, force: bool = False) -> None:
+        """Begin to delete a locked volume."""
+
+    def prepare(self, context: Context, volume_id: str, server_id: str) -> str:
+        """An id; the rest is `reserve`'s."""
+        return str(uuid.uuid4())
+
+    def abandon(self, context: Context, attachment_id: str) -> None:
+        """Nothing was made."""
+
+    def reserve(
+        self, conn: Connection, context: Context, volume_id: str, attachment_id: str, server_id: str, device: str | None
+    ) -> None:
+        """available → reserved, with the attachment's row."""
+        row = self.row(conn, context, volume_id, lock=True)
+        if row.status != "available":
+            raise wrong_status(row, "available")
+        volumes.change(conn, row.id, {"status": "reserved"})
+        volumes.add_attachment(
+            conn,
+            {
+                "uuid": attachment_id,
+                "volume_id": row.uuid,
+                "project_id": row.project_id,
+                "server_id": server_id,
+                "status": "reserved",
+                "device": device,
+            },
+        )
+
+    def connect(self, context: Context, volume_id: str, attachment_id: str, host: str) -> Connected:
+        """reserved → attaching."""
+        with self.db.write() as conn:
+            row = volumes.get(conn, volume_id, None, lock=True)
+            if row is None:
+                raise errors.NotFound(f"Volume {volume_id} could not be found.")
+            if not self.is_shared and row.host != host:
+                raise errors.BadRequest(f"Volume {volume_id} is not on host {host}.")
+            if row.status == "reserved":
+                volumes.change(conn, row.id, {"status": "attaching"})
+                volumes.change_attachment(conn, attachment_id, {"status": "attaching"})
+        return Connected(row.file_name, read_only=bool(row.read_only))
+
+    def attached(self, conn: Connection, volume_id: str, attachment_id: str) -> None:
+        """→ in-use."""
+        row = volumes.get(conn, volume_id, None, lock=True)
+        if row is not None:
+            volumes.change(conn, row.id, {"status": "in-use"})
+            volumes.change_attachment(conn, attachment_id, {"status": "attached", "attached_at": clock.now()})
+
+    def detaching(self, conn: Connection, context: Context, volume_id: str, attachment_id: str) -> None:
+        """in-use → detaching."""
+        row = self.row(conn, context, volume_id, lock=True)
+        if row.status != "in-use":
+            raise wrong_status(row, "in-use")
+        volumes.change(conn, row.id, {"status": "detaching"})
+        volumes.change_attachment(conn, attachment_id, {"status": "detaching"})
+
+    def disconnect(self, context: Context, volume_id: str, attachment_id: str) -> None:
+        """Nothing: `let_go` does it."""
+
+    def let_go(self, conn: Connection, volume_id: str, attachment_id: str, *, delete: bool = False) -> None:
+        """→ available, or its delete begins. One that is in error for another reason stays so."""
+        row = volumes.get(conn, volume_id, None, lock=True)
+        volumes.remove_attachment(conn, attachment_id)
+        if row is None or volumes.user_of(conn, volume_id) is not None:
+            return
+        if row.status in ("reserved", "attaching", "in-use", "detaching"):
+            volumes.change(conn, row.id, {"status": "available"})
+            row = row._replace(status="available")
+        if delete and not volume_snapshots.of_volume(conn, volume_id) and row.status != "deleting":
+            context = Context(f"req-{uuid.uuid4()}", row.user_id, row.project_id, frozenset({"admin"}))
+            self.delete_in(conn, context, row, force=True)
+
+    def moved(self, conn: Connection, volume_id: str, host: str) -> None:
+        """Its file is on that host."""
+        row = volumes.get(conn, volume_id, None, lock=True)
+        if row is not None and not self.is_shared:
+            volumes.change(conn, row.id, {"host": host})
+
+
+def wrong_status(row: VolumeRow, wanted: str) -> errors.BadRequest:
+    """Cinder's sentence for what a volume's status forbids."""
+    return errors.BadRequest(
+        f"Invalid volume: volume '{row.uuid}' status must be '{wanted}'. Currently in '{row.status}'"
+    )

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The seam to volumes: embedded (files in the hosts' pools, our own Block Storage v3 over our tables) or a real Cinder.
+
+`load()` in this package picks by the settings.
+
+The life of an attachment, and who calls what:
+
+    API      prepare()                  outside of any transaction: Cinder makes an attachment ("reserved")
+             reserve(conn)              in the API's transaction, with the server's block device and its work
+             abandon()                  where that transaction failed
+    host     connect()                  "attaching": where the host finds the volume
+             attached(conn)             in the transaction that lands the work: "in-use"
+    API      detaching(conn)            in the transaction that begins a detach
+    host     disconnect(), let_go(conn) the guest has let go: "available" again
+
+With `conn` the embedded service does its part in that transaction, so that nothing is half done; Cinder is asked in the
+others. Each may be called again after a crash.
+
+What a migration must know: a server's block_devices rows name its volumes (destination_type "volume"); unless
+`is_shared`, a volume's file is on its host and goes along as a disk of the server does (DiskSpec.path says which are
+shared files); afterwards `moved(conn)` says where it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from computeapi.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A server has the volume, or is about to. `device` is the guest's name for it where known: /dev/vdb."""
+
+    id: str
+    server_id: str
+    device: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeInfo:
+    """A volume as the Compute API needs it. Sizes in GiB; `created_at` as stored text."""
+
+    id: str
+    project_id: str
+    user_id: str
+    name: str | None
+    description: str | None
+    status: str  # Cinder's: creating | available | reserved | attaching | in-use | detaching | error | …
+    size_gb: int
+    availability_zone: str | None
+    bootable: bool
+    volume_type: str | None
+    snapshot_id: str | None
+    source_volume_id: str | None
+    created_at: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    image_properties: dict[str, str] = field(default_factory=dict)  # of the image that it was made from
+    image_id: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    host: str | None = None  # the only host whose guests can have it; None: any's
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """A volume's snapshot as the Compute API needs it."""
+
+    id: str
+    volume_id: str
+    name: str | None
+    description: str | None
+    status: str
+    size_gb: int
+    created_at: str
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewVolume:
+    """A volume to be. One source at most; blank without."""
+
+    size_gb: int | None  # None: the source's size
+    name: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    availability_zone: str | None = None
+    volume_type: str | None = None
+    image_id: str | None = None
+    snapshot_id: str | None = None
+    source_volume_id: str | None = None
+    host: str | None = None  # on this one; a hint
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Where the host finds a volume: the name of a file in its pools, or a path."""
+
+    volume: str
+    path: str = ""
+    format: str = "qcow2"
+    read_only: bool = False
+
+
+class VolumeBackend(ABC):
+    """Volumes as the caller's context may see them.
+
+    Raises errors.NotFound, BadRequest (a status that forbids it), Forbidden, QuotaExceeded, and Unavailable where the
+    service is away.
+    """
+
+    @abstractmethod
+    def show(self, context: Context, volume_id: str) -> VolumeInfo:
+        """One volume."""
+
+    @abstractmethod
+    def list(self, context: Context, limit: int | None = None, offset: int = 0) -> Sequence[VolumeInfo]:
+        """The project's volumes, newest first."""
+
+    @abstractmethod
+    def create(self, context: Context, new: NewVolume) -> VolumeInfo:
+        """A new volume, which is being made."""
+
+    @abstractmethod
+    def delete(self, context: Context, volume_id: str) -> None:
+        """Begin to delete a volume that nobody has."""
+
+    @abstractmethod
+    def show_snapshot(self, context: Context, snapshot_id: str) -> SnapshotInfo:
+        """One snapshot."""
+
+    @abstractmethod
+    def list_snapshots(self, context: Context, limit: int | None = None, offset: int = 0) -> Sequence[SnapshotInfo]:
+        """The project's snapshots, newest first."""
+
+    @abstractmethod
+    def create_snapshot(
+        self, context: Context, volume_id: str, name: str | None, description: str | None, *, force: bool = False
+    ) -> SnapshotInfo:
+        """A new snapshot, which is being made. `force`: also of a volume that a guest has."""
+
+    @abstractmethod
+    def delete_snapshot(self, context: Context, snapshot_id: str) -> None:
+        """Begin to delete a snapshot."""
+
+    # --- attachments ---
+
+    @abstractmethod
+    def prepare(self, context: Context, volume_id: str, server_id: str) -> str:
+        """An attachment's id, for a server (the API's id). Nothing is to be relied on before `reserve`."""
+
+    @abstractmethod
+    def abandon(self, context: Context, attachment_id: str) -> None:
+        """What `prepare` made is not wanted."""
+
+    @abstractmethod
+    def reserve(
+        self, conn: Connection, context: Context, volume_id: str, attachment_id: str, server_id: str, device: str | None
+    ) -> None:
+        """The volume is this attachment's, and nobody else's. Raises BadRequest where it is not available."""
+
+    @abstractmethod
+    def connect(self, context: Context, volume_id: str, attachment_id: str, host: str) -> Connected:
+        """Where `host` finds the volume. Raises BadRequest where it can't reach it."""
+
+    @abstractmethod
+    def attached(self, conn: Connection, volume_id: str, attachment_id: str) -> None:
+        """The guest has it."""
+
+    @abstractmethod
+    def detaching(self, conn: Connection, context: Context, volume_id: str, attachment_id: str) -> None:
+        """The guest is about to let go of it. Raises BadRequest where it is not in use."""
+
+    @abstractmethod
+    def disconnect(self, context: Context, volume_id: str, attachment_id: str) -> None:
+        """The guest has let go of it; nothing of the attachment is needed any more."""
+
+    @abstractmethod
+    def let_go(self, conn: Connection, volume_id: str, attachment_id: str, *, delete: bool = False) -> None:
+        """The attachment is no more; `delete`: the volume goes as well. Either may be gone already."""
+
+    @abstractmethod
+    def moved(self, conn: Connection, volume_id: str, host: str) -> None:
+        """The volume's file went with its server to that host."""
+
+    @property
+    @abstractmethod
+    def is_shared(self) -> bool:
+        """Whether every host reaches every volume."""
