@@ -531,6 +531,96 @@ def upgrade() -> None:
         sa.UniqueConstraint("domain_id", "name", name=op.f("uq_users_domain_id_name")),
     )
     op.create_table(
+        "volume_attachments",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("uuid", sa.String(length=36), nullable=False),
+        sa.Column("volume_id", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=64), nullable=False),
+        sa.Column("server_id", sa.String(length=36), nullable=True),
+        sa.Column("status", sa.String(length=32), nullable=False),
+        sa.Column("device", sa.String(length=255), nullable=True),
+        sa.Column("mode", sa.String(length=8), nullable=False),
+        sa.Column("connector_json", sa.Text(), nullable=False),
+        sa.Column("attached_at", sa.String(length=26), nullable=True),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_attachments")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_volume_attachments_uuid")),
+    )
+    with op.batch_alter_table("volume_attachments", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_volume_attachments_server_id"), ["server_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volume_attachments_volume_id"), ["volume_id"], unique=False)
+
+    op.create_table(
+        "volume_snapshots",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("uuid", sa.String(length=36), nullable=False),
+        sa.Column("volume_id", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=True),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("size_gb", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=32), nullable=False),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.Column("metadata_json", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_snapshots")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_volume_snapshots_uuid")),
+    )
+    with op.batch_alter_table("volume_snapshots", schema=None) as batch_op:
+        batch_op.create_index("ix_volume_snapshots_list", ["created_at", "id"], unique=False)
+        batch_op.create_index("ix_volume_snapshots_project_list", ["project_id", "created_at", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volume_snapshots_volume_id"), ["volume_id"], unique=False)
+
+    op.create_table(
+        "volume_types",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("uuid", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("is_public", sa.Integer(), nullable=False),
+        sa.Column("extra_specs_json", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_types")),
+        sa.UniqueConstraint("name", name=op.f("uq_volume_types_name")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_volume_types_uuid")),
+    )
+    op.create_table(
+        "volumes",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("uuid", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=True),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("size_gb", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=32), nullable=False),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.Column("bootable", sa.Integer(), nullable=False),
+        sa.Column("read_only", sa.Integer(), nullable=False),
+        sa.Column("type_id", sa.String(length=36), nullable=True),
+        sa.Column("availability_zone", sa.String(length=255), nullable=True),
+        sa.Column("host", sa.String(length=255), nullable=True),
+        sa.Column("source_volume_id", sa.String(length=36), nullable=True),
+        sa.Column("snapshot_id", sa.String(length=36), nullable=True),
+        sa.Column("image_id", sa.String(length=64), nullable=True),
+        sa.Column("image_json", sa.Text(), nullable=False),
+        sa.Column("metadata_json", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("updated_at", sa.String(length=26), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_volumes")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_volumes_uuid")),
+    )
+    with op.batch_alter_table("volumes", schema=None) as batch_op:
+        batch_op.create_index("ix_volumes_host", ["host"], unique=False)
+        batch_op.create_index("ix_volumes_list", ["created_at", "id"], unique=False)
+        batch_op.create_index("ix_volumes_project_list", ["project_id", "created_at", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volumes_snapshot_id"), ["snapshot_id"], unique=False)
+
+    op.create_table(
         "vpn_addresses",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("project_id", sa.String(length=64), nullable=False),
@@ -544,6 +634,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("server_id", sa.BigInteger(), nullable=True),
         sa.Column("server_uuid", sa.String(length=36), nullable=True),
+        sa.Column("volume_key", sa.BigInteger(), nullable=True),
         sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("project_id", sa.String(length=64), nullable=True),
         sa.Column("user_id", sa.String(length=64), nullable=True),
@@ -1105,6 +1196,25 @@ def downgrade() -> None:
 
     op.drop_table("actions")
     op.drop_table("vpn_addresses")
+    with op.batch_alter_table("volumes", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_volumes_snapshot_id"))
+        batch_op.drop_index("ix_volumes_project_list")
+        batch_op.drop_index("ix_volumes_list")
+        batch_op.drop_index("ix_volumes_host")
+
+    op.drop_table("volumes")
+    op.drop_table("volume_types")
+    with op.batch_alter_table("volume_snapshots", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_volume_snapshots_volume_id"))
+        batch_op.drop_index("ix_volume_snapshots_project_list")
+        batch_op.drop_index("ix_volume_snapshots_list")
+
+    op.drop_table("volume_snapshots")
+    with op.batch_alter_table("volume_attachments", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_volume_attachments_volume_id"))
+        batch_op.drop_index(batch_op.f("ix_volume_attachments_server_id"))
+
+    op.drop_table("volume_attachments")
     op.drop_table("users")
     op.drop_table("user_groups")
     with op.batch_alter_table("user_group_members", schema=None) as batch_op:
