@@ -24,7 +24,7 @@ import falcon
 import orjson
 
 from computeapi import endpoint as rows
-from computeapi import errors, routes, settings, versions
+from computeapi import errors, logs, routes, settings, versions
 from computeapi.backends import identity, image, volume
 from computeapi.db.engine import Database
 from computeapi.endpoint import Endpoint
@@ -101,6 +101,8 @@ def _respond(
     services: Services, service: str, row: Endpoint, req: falcon.Request, resp: falcon.Response, **params: str
 ) -> None:
     req.context.params = params
+    if "server_id" in params:
+        logs.know(server=params["server_id"])
     rows.serve(services, service, row, req, resp)
 
 
@@ -134,6 +136,7 @@ class Entry:
         state = req.context
         state.started = time.perf_counter()
         state.request_id = f"req-{uuid.uuid4()}"
+        logs.about(request_id=state.request_id)
         state.legacy, state.url_project, state.version = False, None, versions.MIN
         state.user_id = state.project_id = None
         path = req.path
@@ -169,14 +172,14 @@ class Entry:
         elif state.service == "identity":
             set_header("Vary", "X-Auth-Token")
         if LOG.isEnabledFor(logging.INFO):
-            LOG.info(
-                '"%s %s" %s %.1f ms',
-                req.method,
-                req.path,
-                resp.status,
-                (time.perf_counter() - state.started) * 1000,
-                extra={"request_id": state.request_id, "project_id": state.project_id, "user_id": state.user_id},
-            )
+            _log(req, resp, (time.perf_counter() - state.started) * 1000)
+
+
+def _log(req: falcon.Request, resp: falcon.Response, took: float) -> None:
+    """The access log's line; its facts are there for JSON as well."""
+    method, path, status, client = req.method, req.path, resp.status, req.remote_addr
+    extra = {"method": method, "path": path, "status": status, "ms": round(took, 1), "client": client}
+    LOG.info('%s "%s %s" %s %.1f ms', client, method, path, status, took, extra=extra)
 
 
 def _service(path: str) -> str:
@@ -210,7 +213,7 @@ def _on_http_error(req: falcon.Request, resp: falcon.Response, error: falcon.HTT
 
 
 def _on_crash(req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any) -> None:
-    LOG.exception("unforeseen error", exc_info=error, extra={"request_id": req.context.request_id})
+    LOG.exception("unforeseen error", exc_info=error)
     status, name, message = errors.internal(req.context.request_id)
     _write_fault(req, resp, status, name, message)
 

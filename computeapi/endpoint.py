@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import falcon
 import orjson
 
-from computeapi import errors, validation, versions
+from computeapi import errors, logs, validation, versions
 from computeapi.context import Context
 from computeapi.versions import Version, Versioned
 
@@ -204,6 +204,7 @@ def authenticate(services: Services, service: str, row: Endpoint | None, req: fa
         return Context(state.request_id, "", None, frozenset())
     context = services.authenticator.authenticate(req.get_header, state.request_id)
     state.user_id, state.project_id = context.user_id, context.project_id
+    logs.know(user_id=context.user_id, project_id=context.project_id)
     if service == "compute":
         if state.url_project is not None and state.url_project != context.project_id:
             raise errors.BadRequest("Malformed request url")

@@ -7,10 +7,22 @@ import os
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.config import Config
+from gunicorn.glogging import Logger
 
 from computeapi import logs
 from computeapi.app import create_app
 from computeapi.settings import Settings
+
+
+class ServerLogger(Logger):
+    """What gunicorn itself says goes where all else goes, in the same form."""
+
+    def setup(self, cfg: Config) -> None:
+        """At the start and at each reload."""
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
 
 
 class _Server(BaseApplication):
@@ -31,10 +43,14 @@ class _Server(BaseApplication):
             "timeout": 120,
             "keepalive": 30,
             "control_socket_disable": True,
+            "logger_class": ServerLogger,
         }.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
-        self.cfg.set("post_fork", lambda _arbiter, _worker: logs.configure(settings.debug))
+        self.cfg.set(
+            "post_fork",
+            lambda _arbiter, _worker: logs.configure(settings.debug, settings.log_format, settings.log_file("api")),
+        )
 
     def load(self) -> Any:
         """Called in each worker, after the fork: database connections must not be shared."""

@@ -42,6 +42,15 @@ class Settings:
     )
     host: str = _option("", "DEFAULT", "Name of this compute host. Empty: the machine's host name.")
     debug: bool = _option(False, "DEFAULT", "Log more.")
+    log_format: str = _option(
+        "text", "DEFAULT", "Log lines as text or as a JSON object each.", choices=("text", "json")
+    )
+    log_dir: str = _option(
+        "",
+        "DEFAULT",
+        "Directory of api.log, compute.log, console.log; renamed, they are made anew. Empty: standard error.",
+        env="COMPUTEAPI_LOG_DIR",
+    )
     workers: int = _option(0, "api", "API worker processes. 0: two a core.")
     threads: int = _option(4, "api", "Threads a worker process.")
     max_limit: int = _option(1000, "api", "The most items one page of a list has (Nova: [api] max_limit).")
@@ -148,6 +157,10 @@ class Settings:
     def state_path(self) -> Path:
         """The state directory, absolute."""
         return Path(self.state_dir).absolute()
+
+    def log_file(self, part: str | None) -> Path | None:
+        """Where a part of the program logs; None: to standard error."""
+        return Path(self.log_dir).absolute() / f"{part}.log" if self.log_dir and part else None
 
     @property
     def database_url(self) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -46,11 +47,14 @@ class Supervisor:
         self._stopping.set()
 
     def _start(self, part: str) -> None:
-        self._log_dir.mkdir(exist_ok=True)
+        self._log_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        environment = {**os.environ, "COMPUTEAPI_LOG_DIR": str(self._log_dir)}
         command = [sys.executable, "-m", "computeapi", part]
         with open(self._log_dir / f"{part}.log", "ab") as log:
             # A session of its own: Ctrl-C reaches it through us, once, and in order.
-            self._running[part] = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self._running[part] = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
         self._started[part] = time.monotonic()
 
     def _died(self, part: str, code: int) -> None:

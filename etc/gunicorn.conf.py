@@ -26,8 +26,9 @@ keepalive = 30  # seconds a client's connection is kept; a proxy in front should
 timeout = 120  # seconds until a worker that hangs is killed
 graceful_timeout = 30  # seconds that requests have to end when a worker is told to stop
 control_socket_disable = True
+logger_class = "computeapi.server.ServerLogger"
 
 
 def post_fork(_arbiter, _worker):  # type: ignore[no-untyped-def]
     """Each worker logs as `computeapi api` does."""
-    logs.configure(_settings.debug)
+    logs.configure(_settings.debug, _settings.log_format, _settings.log_file("api"))

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; its exit code."""
     options = _parser().parse_args(argv)
     conf = settings.load()
-    logs.configure(conf.debug)
+    logs.configure(conf.debug, conf.log_format, conf.log_file(getattr(options, "part", None)))
     try:
         return int(options.run(conf, options) or 0)
     except errors.Error as error:  # what the API would answer with 4xx

@@ -31,8 +31,11 @@ def add(commands: Any) -> None:
     serve = command(commands, "serve", _serve, "run everything for one machine, until Ctrl-C")
     serve.add_argument("--first-server", metavar="NAME", help="boot a server of that name if there is none")
 
-    command(commands, "api", _api, "run the API alone (gunicorn)")
-    command(commands, "compute", _compute, "run this host's compute service alone")
+    # `part`: what the log file is called.
+    api = command(commands, "api", _api, "run the API alone (gunicorn)")
+    api.set_defaults(part="api")
+    compute = command(commands, "compute", _compute, "run this host's compute service alone")
+    compute.set_defaults(part="compute")
 
 
 def _init(conf: Settings, options: argparse.Namespace) -> None:
@@ -62,7 +65,7 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
     if not _is_free(conf.listen):
         say(f"{conf.listen} is in use by another program; set COMPUTEAPI_LISTEN to another address and port")
         return 1
-    logs_ = conf.state_path / "log"
+    log_dir = Path(conf.log_dir).absolute() if conf.log_dir else conf.state_path / "log"
     db = open_database(conf)
     if schema.upgrade(db):
         say(f"database upgraded to revision {schema.newest()}")
@@ -71,9 +74,9 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
     def ready() -> None:
         url = f"http://{conf.listen}"
         if not _answers(url):
-            say(f"the API does not answer at {url}; {logs_}/api.log says why")
+            say(f"the API does not answer at {url}; {log_dir}/api.log says why")
             return
-        say(f"the API answers at {url}; logs are in {logs_}")
+        say(f"the API answers at {url}; logs are in {log_dir}")
         if options.first_server:
             from computeapi.first_server import greet
 
@@ -81,7 +84,7 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
             auth = yaml.safe_load(clouds.read_text())["clouds"]["computeapi"]["auth"]
             greet(auth, options.first_server, str(clouds), say)
 
-    return Supervisor(["api", "compute"], logs_).run(ready)
+    return Supervisor(["api", "compute"], log_dir).run(ready)
 
 
 def _is_free(address: str) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
-from computeapi import errors, journal
+from computeapi import errors, journal, logs
 from computeapi.compute import subjects
 from computeapi.compute.operation import Cancelled, Job, Operation, Step, Stopping, Tools, Work
 from computeapi.compute.operations import HOST_QUESTIONS, OPERATIONS, QUESTIONS, VOLUME_OPERATIONS
@@ -48,6 +48,13 @@ class _NotNow(Exception):
 
 def run(tools: Tools, entry: journal.Entry) -> Left | None:
     """Run `entry` to its end; or say why it was left. Never raises."""
+    with logs.subject(
+        request_id=entry.request_id, user_id=entry.user_id, project_id=entry.project_id, server=entry.server_uuid
+    ):
+        return _run_or_leave(tools, entry)
+
+
+def _run_or_leave(tools: Tools, entry: journal.Entry) -> Left | None:
     try:
         if entry.hidden:
             _answer(tools, entry)
@@ -67,7 +74,6 @@ def run(tools: Tools, entry: journal.Entry) -> Left | None:
             entry.subject,
             error,
             exc_info=None if known else error,
-            extra={"request_id": entry.request_id, "server": entry.server_uuid},
         )
         return Left(_sentence(error))
     return None
@@ -284,5 +290,4 @@ def _log_failure(work: Job, step: Step[Any], error: Exception) -> None:
         step.name,
         error,
         exc_info=None if known else error,
-        extra={"request_id": work.entry.request_id, "server": work.entry.server_uuid},
     )
