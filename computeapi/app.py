@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import falcon
 import orjson
@@ -33,6 +33,9 @@ from computeapi.sealing import Seal
 from computeapi.services import Services
 from computeapi.settings import Settings
 
+if TYPE_CHECKING:
+    from computeapi.metrics import Requests
+
 LOG = logging.getLogger("computeapi.api")
 
 _JSON = "application/json"
@@ -40,14 +43,16 @@ _PROJECT_ID = re.compile(r"[0-9a-f-]+")  # Nova's [api] project_id_regex
 _VARY = "OpenStack-API-Version, X-OpenStack-Nova-API-Version"
 
 
-def create_app(settings: Settings, **given: Any) -> falcon.App[Any, Any]:
+def create_app(settings: Settings, requests: Requests | None = None, **given: Any) -> falcon.App[Any, Any]:
     """The application. `given` replaces single services (tests): db=, authenticator=, images=, volumes=, policy=.
+
+    `requests` counts what it answers.
 
     Where nothing is given this process is there to serve, and nothing else: what was made so far is put out of the
     garbage collector's sight. More than half of a long list's time went into looking through it again and again.
     """
     services = make_services(settings, **given)
-    app: falcon.App[Any, Any] = falcon.App(media_type=_JSON, middleware=[Entry(settings)])
+    app: falcon.App[Any, Any] = falcon.App(media_type=_JSON, middleware=[Entry(settings, requests)])
     app.req_options.strip_url_path_trailing_slash = False
     app.add_error_handler(Exception, _on_crash)
     app.add_error_handler(falcon.HTTPError, _on_http_error)
@@ -62,9 +67,16 @@ def create_app(settings: Settings, **given: Any) -> falcon.App[Any, Any]:
     return app
 
 
-def from_settings() -> falcon.App[Any, Any]:
-    """The application by the settings in force, for a WSGI server that is started by hand (etc/gunicorn.conf.py)."""
-    return create_app(settings.load())
+def from_settings(conf: Settings | None = None) -> Any:
+    """What a WSGI server runs, by the settings in force: the application, and its metrics where they have a port."""
+    conf = conf or settings.load()
+    if not conf.api_metrics_listen:
+        return create_app(conf)
+    # Here and not above: it looks at once whether $PROMETHEUS_MULTIPROC_DIR is set, and is needed by few.
+    from computeapi import metrics
+
+    requests = metrics.Requests()
+    return metrics.Port(create_app(conf, requests), conf, requests)
 
 
 def make_services(settings: Settings, **given: Any) -> Services:
@@ -128,8 +140,9 @@ class _Nowhere:
 class Entry:
     """The first and the last to see a request."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, requests: Requests | None = None) -> None:
         self._settings = settings
+        self._requests = requests
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Give the request its id, its service, its version and its path without the project."""
@@ -171,8 +184,11 @@ class Entry:
                 set_header("Vary", _VARY)
         elif state.service == "identity":
             set_header("Vary", "X-Auth-Token")
+        took = time.perf_counter() - state.started
+        if self._requests is not None:
+            self._requests.seen(state.service, req.method, req.uri_template, resp.status, took)
         if LOG.isEnabledFor(logging.INFO):
-            _log(req, resp, (time.perf_counter() - state.started) * 1000)
+            _log(req, resp, took * 1000)
 
 
 def _log(req: falcon.Request, resp: falcon.Response, took: float) -> None:

@@ -60,6 +60,7 @@ class Entry:
     undone: set[str] = field(default_factory=set)  # steps whose undo ended well
     events: int = 0
     readable: bool = True  # False: the payload was sealed with another key
+    closed: str | None = None  # the state in which it was closed
 
     @property
     def lane(self) -> int | None:
@@ -321,11 +322,12 @@ def close(
 ) -> None:
     """The work is done, or failed with `error`: the lane is free, the secrets are gone. Raises Fenced."""
     moment = clock.now()
+    entry.closed = CANCELLED if cancelled else FAILED if error else FINISHED
     closed = conn.execute(
         update(Action)
         .where(Action.id == entry.id, Action.epoch == entry.epoch, Action.state == RUNNING)
         .values(
-            state=CANCELLED if cancelled else FAILED if error else FINISHED,
+            state=entry.closed,
             message=error,
             result_json=None if result is None else orjson.dumps(result).decode(),
             finished_at=moment,

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
@@ -11,8 +14,12 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from computeapi import logs
-from computeapi.app import create_app
-from computeapi.settings import Settings
+from computeapi.app import from_settings
+from computeapi.settings import Settings, load
+
+LOG = logging.getLogger("computeapi.api")
+
+_METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class ServerLogger(Logger):
@@ -27,14 +34,16 @@ class ServerLogger(Logger):
 
 class _Server(BaseApplication):
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings, self._started = settings, False
         super().__init__()
 
     def load_config(self) -> None:
-        """gunicorn's own options."""
-        settings = self._settings
+        """gunicorn's own options; at a reload by the settings as they are then."""
+        if self._started:
+            self._read_again()
+        self._started, settings = True, self.settings
         for name, value in {
-            "bind": settings.listen,
+            "bind": [address for address in (settings.listen, settings.api_metrics_listen) if address],
             "workers": settings.workers or 2 * (os.cpu_count() or 1),
             "threads": settings.threads,
             "worker_class": "gthread",
@@ -47,16 +56,49 @@ class _Server(BaseApplication):
         }.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
-        self.cfg.set(
-            "post_fork",
-            lambda _arbiter, _worker: logs.configure(settings.debug, settings.log_format, settings.log_file("api")),
-        )
+        self.cfg.set("post_fork", _post_fork)
+        self.cfg.set("child_exit", child_exit)
+
+    def _read_again(self) -> None:
+        """What can't be read changes nothing: the workers that run are worth more."""
+        try:
+            settings = load()
+        except Exception:
+            LOG.exception("the settings can't be read; those from before stay in force")
+        else:
+            # A worker counts where the first ones did; so turning metrics on or off takes a restart.
+            self.settings = replace(settings, api_metrics_listen=self.settings.api_metrics_listen)
+            logs.configure(settings.debug, settings.log_format, settings.log_file("api"))
 
     def load(self) -> Any:
         """Called in each worker, after the fork: database connections must not be shared."""
-        return create_app(self._settings)
+        return from_settings(self.settings)
+
+
+def _post_fork(arbiter: Any, _worker: Any) -> None:
+    settings = arbiter.app.settings
+    logs.configure(settings.debug, settings.log_format, settings.log_file("api"))
+
+
+def prepare_metrics(settings: Settings) -> None:
+    """Before any worker is there: say where they count, if the metrics are on."""
+    if settings.api_metrics_listen:
+        directory = settings.state_path / "metrics"
+        os.environ[_METRICS_DIRECTORY] = str(directory)
+        from computeapi import metrics
+
+        metrics.prepare(directory)
+
+
+def child_exit(_arbiter: Any, worker: Any) -> None:
+    """What a worker counted outlives it."""
+    if os.environ.get(_METRICS_DIRECTORY):
+        from computeapi import metrics
+
+        metrics.retire(Path(os.environ[_METRICS_DIRECTORY]), worker.pid)
 
 
 def serve(settings: Settings) -> None:
     """Run until told to end."""
+    prepare_metrics(settings)
     _Server(settings).run()

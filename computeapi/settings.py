@@ -56,6 +56,9 @@ class Settings:
     max_limit: int = _option(1000, "api", "The most items one page of a list has (Nova: [api] max_limit).")
     query_timeout: int = _option(10, "api", "How long a request waits for an answer that only the host can give.")
     connection: str = _option("", "database", "SQLAlchemy URL. Empty: SQLite in the state directory.")
+    retention_days: int = _option(
+        0, "database", "Deleted servers, finished actions and what else is done is kept so many days. 0: for ever."
+    )
     sqlite_synchronous: str = _option(
         "NORMAL",
         "database",
@@ -95,6 +98,12 @@ class Settings:
     default_availability_zone: str = _option("nova", "compute", "Zone of hosts in no aggregate that names one.")
     connection_uri: str = _option("qemu:///system", "libvirt", "libvirt's URI.")
     virt_type: str = _option("auto", "libvirt", "auto: KVM where it works.", choices=("auto", "kvm", "qemu"))
+    api_metrics_listen: str = _option(
+        "", "metrics", "Address and port of the API's Prometheus metrics, such as 127.0.0.1:9284. Empty: none."
+    )
+    compute_metrics_listen: str = _option(
+        "", "metrics", "Address and port of the compute service's, such as 127.0.0.1:9285. Empty: none."
+    )
     token_expiration: int = _option(3600, "identity", "How long a token lives.")
     identity_url: str = _option(
         "", "identity", "A real Keystone's URL (…/v3). Empty: the embedded identity service answers."

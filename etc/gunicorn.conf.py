@@ -9,12 +9,12 @@ and threads come from computeapi's settings ($COMPUTEAPI_CONF, or computeapi.con
 
 import os
 
-from computeapi import logs, settings
+from computeapi import logs, server, settings
 
 _settings = settings.load()
 
 wsgi_app = "computeapi.app:from_settings()"
-bind = _settings.listen
+bind = [address for address in (_settings.listen, _settings.api_metrics_listen) if address]
 proc_name = "computeapi-api"
 
 # Threads, so that a slow client or a question to a host holds up nobody else; two processes a core keep it busy.
@@ -32,3 +32,11 @@ logger_class = "computeapi.server.ServerLogger"
 def post_fork(_arbiter, _worker):  # type: ignore[no-untyped-def]
     """Each worker logs as `computeapi api` does."""
     logs.configure(_settings.debug, _settings.log_format, _settings.log_file("api"))
+
+
+def on_starting(_arbiter):  # type: ignore[no-untyped-def]
+    """Where [metrics] api_metrics_listen is set: a place for the workers to count in."""
+    server.prepare_metrics(_settings)
+
+
+child_exit = server.child_exit

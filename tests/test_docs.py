@@ -124,7 +124,7 @@ def test_gunicorn_conf_is_what_the_command_does(monkeypatch: pytest.MonkeyPatch,
     ours = server._Server(settings.load()).cfg.settings
     for name in ("bind", "workers", "threads", "worker_class", "proc_name", "graceful_timeout", "timeout", "keepalive"):
         theirs = getattr(module, name)
-        assert ours[name].get() == ([theirs] if name == "bind" else theirs), name
+        assert ours[name].get() == theirs, name
 
 
 UNITS = sorted((ROOT / "etc").glob("*.service"))

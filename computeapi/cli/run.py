@@ -133,7 +133,8 @@ def _compute(conf: Settings, _options: argparse.Namespace) -> int:
         host=conf.host_name,
         **({"network_namespace": conf.network_namespace} if conf.hypervisor == "libvirt" else {}),
     )
-    service = ComputeService(conf, db, driver, image.load(conf, db), Seal(conf.secret("journal")))
+    ended, stop_metrics = _count(conf)
+    service = ComputeService(conf, db, driver, image.load(conf, db), Seal(conf.secret("journal")), ended)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: service.stop())
     try:
@@ -141,4 +142,18 @@ def _compute(conf: Settings, _options: argparse.Namespace) -> int:
     except AlreadyRunning as error:
         print(error, file=sys.stderr)
         return 1
+    finally:
+        stop_metrics()
     return 0
+
+
+def _count(conf: Settings) -> tuple[Any, Any]:
+    """Who is told how operations end, and what ends the telling: metrics, where they have a port."""
+    from computeapi.compute.operation import uncounted
+
+    if not conf.compute_metrics_listen:
+        return uncounted, lambda: None
+    from computeapi import metrics
+
+    operations = metrics.Operations()
+    return operations.ended, operations.listen(conf.compute_metrics_listen)

@@ -35,6 +35,13 @@ class Stopping(Exception):
     """The compute service is ending: give the work back, its next owner goes on with it."""
 
 
+Ended = Callable[[str, str, float], None]  # operation, how it ended, after how many seconds
+
+
+def uncounted(_operation: str, _result: str, _seconds: float) -> None:
+    """Where nobody asked for metrics."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a compute service works with."""
@@ -48,6 +55,7 @@ class Tools:
     host: str
     epoch: int
     stopping: threading.Event = field(default_factory=threading.Event)
+    ended: Ended = uncounted
 
 
 @dataclass(slots=True)

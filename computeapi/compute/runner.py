@@ -9,6 +9,7 @@ was under way is; an unwinding goes on unwinding. What can't go on now is left t
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -31,6 +32,11 @@ _DELETED = "Deleted meanwhile."
 _PASSING = (OperationalError, InterfaceError, NoConnection, errors.Unavailable, HypervisorGone)
 
 
+# How a run ended, beside the states in which the journal has what is done.
+LEFT = "left"  # to be tried again
+DROPPED = "dropped"  # it is another owner's now
+
+
 class Failed(Exception):
     """A step failed; the message is for the server's owner."""
 
@@ -51,7 +57,14 @@ def run(tools: Tools, entry: journal.Entry) -> Left | None:
     with logs.subject(
         request_id=entry.request_id, user_id=entry.user_id, project_id=entry.project_id, server=entry.server_uuid
     ):
-        return _run_or_leave(tools, entry)
+        begun = time.monotonic()
+        left = _run_or_leave(tools, entry)
+        seconds = time.monotonic() - begun
+        result = LEFT if left is not None else entry.closed or DROPPED
+        if not entry.hidden:
+            LOG.info("%s %s in %.2f s", entry.operation, result, seconds)
+        tools.ended(entry.operation, result, seconds)
+        return left
 
 
 def _run_or_leave(tools: Tools, entry: journal.Entry) -> Left | None:

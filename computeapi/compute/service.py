@@ -27,7 +27,7 @@ from computeapi import clock, journal
 from computeapi.backends import volume
 from computeapi.backends.image.base import ImageBackend
 from computeapi.compute import reconcile, runner, sweeps
-from computeapi.compute.operation import Tools
+from computeapi.compute.operation import Ended, Tools, uncounted
 from computeapi.compute.operations import firewall
 from computeapi.db.engine import Database
 from computeapi.db.models import Host
@@ -53,9 +53,17 @@ class AlreadyRunning(Exception):
 class ComputeService:
     """Start with `run()`, which returns when `stop()` was called or the host was taken over by another owner."""
 
-    def __init__(self, settings: Settings, db: Database, driver: Hypervisor, images: ImageBackend, seal: Seal) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        db: Database,
+        driver: Hypervisor,
+        images: ImageBackend,
+        seal: Seal,
+        ended: Ended = uncounted,
+    ) -> None:
         self._settings, self._db, self._driver = settings, db, driver
-        self._images, self._seal = images, seal
+        self._images, self._seal, self._ended = images, seal, ended
         self._host = settings.host_name
         self._stopping = threading.Event()
         self._waker = Waker(db, self._host)
@@ -79,7 +87,14 @@ class ComputeService:
             if self._stopping.is_set():
                 return
             tools = take_over(
-                self._settings, self._db, self._driver, self._images, self._seal, info, stopping=self._stopping
+                self._settings,
+                self._db,
+                self._driver,
+                self._images,
+                self._seal,
+                info,
+                stopping=self._stopping,
+                ended=self._ended,
             )
             self.tools = tools
             self._start_thread(self._keep, "keeper")
@@ -302,6 +317,7 @@ def take_over(
     info: HostInfo | None,
     *,
     stopping: threading.Event | None = None,
+    ended: Ended = uncounted,
 ) -> Tools:
     """Become the owner of the host that the settings name, and put back what older owners were at.
 
@@ -316,7 +332,7 @@ def take_over(
     if recovered:
         LOG.info("%d actions that were under way are taken up again", recovered)
     volumes = volume.load(settings, db, seal)
-    return Tools(settings, db, seal, driver, images, volumes, host, epoch, stopping or threading.Event())
+    return Tools(settings, db, seal, driver, images, volumes, host, epoch, stopping or threading.Event(), ended)
 
 
 def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | None) -> int:

@@ -13,6 +13,7 @@ from computeapi.compute import reconcile, timeouts
 from computeapi.compute.operation import Tools
 from computeapi.compute.operations import firewall, networks
 from computeapi.db.models import Action, Allocation, Host, Server
+from computeapi.db.queries import usage_audit
 
 INTERVAL = 30.0  # seconds
 _BATCH = 50
@@ -90,6 +91,16 @@ def mend_counters(tools: Tools) -> bool:
     return True
 
 
+def audit_usage(tools: Tools) -> bool:
+    """Once a period (instance_usage_audit_period), count this host's servers in the task log; True when it did."""
+    setting = tools.settings.instance_usage_audit_period
+    with tools.db.read() as conn:
+        if usage_audit.is_done(conn, tools.host, setting):
+            return False
+    with tools.db.write() as conn:
+        return usage_audit.audit(conn, tools.host, setting)
+
+
 def forget_uploads(tools: Tools) -> int:
     """What killed processes left of image uploads."""
     return tools.images.sweep()
@@ -103,6 +114,7 @@ ALL: tuple[Callable[[Tools], object], ...] = (
     forget_uploads,
     reclaim,
     mend_counters,
+    audit_usage,
     reconcile.run,
     networks.forget_deleted,
     firewall.apply,

@@ -17,6 +17,8 @@ from sqlalchemy.exc import OperationalError
 
 from computeapi import errors
 
+_CONNECT_SECONDS = 10
+
 
 class Database:
     """One a process, made after fork. Use `read()`, `snapshot()` or `write()` as a context."""
@@ -107,4 +109,8 @@ def _sqlite(url: str, synchronous: str, pool_size: int) -> Engine:
 def _server(url: str, pool_size: int) -> Engine:
     if url.startswith("postgresql://"):
         url = "postgresql+psycopg://" + url.removeprefix("postgresql://")
-    return create_engine(url, hide_parameters=True, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    # A database that is away is said so in time, not after the system's two minutes.
+    wait = {} if "connect_timeout" in url else {"connect_timeout": _CONNECT_SECONDS}
+    return create_engine(
+        url, hide_parameters=True, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, connect_args=wait
+    )

@@ -27,7 +27,12 @@ def _config(conn: Connection | None = None) -> Config:
 def current(db: Database) -> str | None:
     """The revision that the database has; None for an empty one."""
     with db.read() as conn:
-        return MigrationContext.configure(conn).get_current_revision()
+        return revision_of(conn)
+
+
+def revision_of(conn: Connection) -> str | None:
+    """The same, of an open connection."""
+    return MigrationContext.configure(conn).get_current_revision()
 
 
 def newest() -> str | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from computeapi.api.compute import extensions, flavors, images, keypairs, limits, version_documents
+from computeapi.api.compute import extensions, flavors, healthcheck, images, keypairs, limits, version_documents
 from computeapi.api.compute.network_routes import NETWORKS
 from computeapi.api.compute.network_routes import RULES as NETWORK_RULES
 from computeapi.api.compute.operator_routes import OPERATOR
@@ -55,6 +55,8 @@ _UPDATE_SPEC = replace(
 # By whole path; all others below stand under /v2.1 (and /v2, and with the project's id in between).
 VERSION_DOCUMENTS: dict[str, dict[str, Endpoint]] = {
     "/": {"GET": endpoint(version_documents.index, PUBLIC)},
+    "/healthcheck": {"GET": endpoint(healthcheck.live, PUBLIC)},
+    "/healthcheck/ready": {"GET": endpoint(healthcheck.ready, PUBLIC)},
     "/v2.1": {"GET": endpoint(version_documents.show, PUBLIC)},
     "/v2.1/": {"GET": endpoint(version_documents.show, PUBLIC)},
     "/v2": {"GET": endpoint(version_documents.show_legacy, PUBLIC)},

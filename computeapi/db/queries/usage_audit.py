@@ -81,12 +81,19 @@ def hosts(conn: Connection) -> list[str]:
     return list(conn.execute(select(Host.name).order_by(Host.name)).scalars())
 
 
-def audit(conn: Connection, host: str, setting: str) -> bool:
-    """Count a host's servers of the newest complete period, and log it; False where that was done before."""
+def is_done(conn: Connection, host: str, setting: str) -> bool:
+    """Whether a host has audited the newest complete period."""
     begin, end = (clock.text(moment) for moment in period(setting))
     mine = {"task_name": TASK, "host": host, "period_beginning": begin, "period_ending": end}
-    if conn.execute(select(TaskLog.id).filter_by(**mine)).first() is not None:
+    return conn.execute(select(TaskLog.id).filter_by(**mine)).first() is not None
+
+
+def audit(conn: Connection, host: str, setting: str) -> bool:
+    """Count a host's servers of the newest complete period, and log it; False where that was done before."""
+    if is_done(conn, host, setting):
         return False
+    begin, end = (clock.text(moment) for moment in period(setting))
+    mine = {"task_name": TASK, "host": host, "period_beginning": begin, "period_ending": end}
     there = select(func.count()).select_from(Server).where(Server.host == host, usage.there_in(begin, end))
     count = conn.execute(there).scalar() or 0
     message = f"Instance usage audit ran for host {host}, {count} instances."
