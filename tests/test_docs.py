@@ -91,7 +91,7 @@ def test_dependencies_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = {re.split(r"[\[>=<]", text)[0] for text in project["dependencies"]}
     text = (ROOT / "docs" / "dependencies.md").read_text()
-    assert set(re.findall(r"^\| ([\w.]+) \|", text, re.MULTILINE)) - {"Package"} == wanted
+    assert set(re.findall(r"^\| ([\w.-]+) \|", text, re.MULTILINE)) - {"Package"} == wanted
     extras = {re.split(r"[\[>=<]", text)[0] for extra in project["optional-dependencies"].values() for text in extra}
     assert [name for name in extras if name not in text] == []
 
