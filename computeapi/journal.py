@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from computeapi import clock
 from computeapi.db.models import Action, ActionEvent, Host
 from computeapi.db.models.journal import CANCELLED, FAILED, FINISHED, PENDING, RUNNING
-from computeapi.db.queries.common import insert_key
+from computeapi.db.queries.common import insert_row
 from computeapi.sealing import Seal
 
 INTERRUPTED = "Interrupted: the compute service ended."
@@ -102,27 +102,28 @@ def enqueue(
     """
     moment = clock.now()
     lane = server_id if volume_key is None else volume_lane(volume_key)
-    return insert_key(
+    return insert_row(
         conn,
-        insert(Action).values(
-            server_id=server_id,
-            server_uuid=server_uuid,
-            volume_key=volume_key,
-            request_id=request_id,
-            project_id=project_id,
-            user_id=user_id,
-            name=name,
-            operation=operation,
-            hidden=int(hidden),
-            state=PENDING,
-            queue=host,
-            lane=None if hidden else lane,
-            parent_id=parent_id,
-            payload=seal.close(payload) if payload else None,
-            lands_json=orjson.dumps(lands or {}).decode(),
-            created_at=moment,
-            updated_at=moment,
-        ),
+        Action,
+        {
+            "server_id": server_id,
+            "server_uuid": server_uuid,
+            "volume_key": volume_key,
+            "request_id": request_id,
+            "project_id": project_id,
+            "user_id": user_id,
+            "name": name,
+            "operation": operation,
+            "hidden": int(hidden),
+            "state": PENDING,
+            "queue": host,
+            "lane": None if hidden else lane,
+            "parent_id": parent_id,
+            "payload": seal.close(payload) if payload else None,
+            "lands_json": orjson.dumps(lands or {}).decode(),
+            "created_at": moment,
+            "updated_at": moment,
+        },
     )
 
 
@@ -139,23 +140,24 @@ def record(
 ) -> int:
     """An action that needed no host: it is in the log, done (or failed, with `error`)."""
     moment = clock.now()
-    return insert_key(
+    return insert_row(
         conn,
-        insert(Action).values(
-            server_id=server_id,
-            server_uuid=server_uuid,
-            request_id=request_id,
-            project_id=project_id,
-            user_id=user_id,
-            name=name,
-            operation="",
-            state=FAILED if error else FINISHED,
-            message=error,
-            created_at=moment,
-            started_at=moment,
-            updated_at=moment,
-            finished_at=moment,
-        ),
+        Action,
+        {
+            "server_id": server_id,
+            "server_uuid": server_uuid,
+            "request_id": request_id,
+            "project_id": project_id,
+            "user_id": user_id,
+            "name": name,
+            "operation": "",
+            "state": FAILED if error else FINISHED,
+            "message": error,
+            "created_at": moment,
+            "started_at": moment,
+            "updated_at": moment,
+            "finished_at": moment,
+        },
     )
 
 

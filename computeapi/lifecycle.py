@@ -22,7 +22,7 @@ from computeapi import clock, errors, journal, scheduler, states
 from computeapi.context import Context
 from computeapi.db.models import Server
 from computeapi.db.queries import addresses, migrations
-from computeapi.db.queries.servers import ServerRow, get, lock_row
+from computeapi.db.queries.servers import ServerRow, change, get, lock_row
 from computeapi.scheduler import NoValidHost, Wanted
 from computeapi.services import Services
 from computeapi.states import (
@@ -220,7 +220,7 @@ def check_state(
 
 def _enter(conn: Connection, server: ServerRow, action: Action) -> None:
     values = {"task_state": action.task_state, "updated_at": clock.now()}
-    conn.execute(update(Server).where(Server.id == server.id).values(**values))
+    change(conn, server.id, values)
 
 
 def _enqueue(
@@ -280,9 +280,7 @@ def start_build(
     except NoValidHost as error:
         _no_host(conn, context, server, error)
         return
-    conn.execute(
-        update(Server).where(Server.id == server.id).values(host=host, node=host, task_state=states.SCHEDULING)
-    )
+    change(conn, server.id, {"host": host, "node": host, "task_state": states.SCHEDULING})
     _enqueue(conn, services, context, server, ACTIONS["create"], host, secrets)
 
 

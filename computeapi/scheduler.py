@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Integer, bindparam, delete, select, update
 
 from computeapi import clock
 from computeapi.db.models import Allocation, Host, Server
 from computeapi.db.queries import aggregates, server_groups
+from computeapi.db.queries.common import insert_row, update_row
 from computeapi.db.queries.server_groups import Neighbours
 from computeapi.settings import Settings
 
@@ -258,7 +259,7 @@ def place(conn: Connection, settings: Settings, server_id: int, wanted: Wanted, 
         if reserve(conn, host.name, server_id, wanted, role):
             if role == "current":
                 zone = host.own_zone or settings.default_availability_zone
-                conn.execute(update(Server).where(Server.id == server_id).values(availability_zone=zone))
+                update_row(conn, Server, server_id, {"availability_zone": zone})
             return host.name
         reasons[host.name] = "just filled up"
     raise NoValidHost(reasons)
@@ -272,15 +273,16 @@ def _order(host: Candidate, facts: _Facts) -> tuple[Any, ...]:
     return near, host.servers, host.memory_mb_used - host.memory_mb * host.ram_ratio, host.name
 
 
+_OWNER = select(Server.project_id, Server.flavor_json).where(Server.id == bindparam("key"))
+
+
 def _facts(conn: Connection, settings: Settings, wanted: Wanted, server_id: int) -> _Facts:
     named = _ids(wanted.hints.get("same_host")) + _ids(wanted.hints.get("different_host"))
     hosts: dict[str, str | None] = {}
     if named:
         rows = conn.execute(select(Server.uuid, Server.host).where(Server.uuid.in_(named), Server.deleted == 0))
         hosts = {row[0]: row[1] for row in rows}
-    project_id, flavor_json = conn.execute(
-        select(Server.project_id, Server.flavor_json).where(Server.id == server_id)
-    ).one()
+    project_id, flavor_json = conn.execute(_OWNER, {"key": server_id}).one()
     extra_specs = wanted.extra_specs
     if extra_specs is None:
         extra_specs = orjson.loads(flavor_json).get("extra_specs", {})
@@ -295,35 +297,28 @@ def _facts(conn: Connection, settings: Settings, wanted: Wanted, server_id: int)
     )
 
 
+_VCPUS = Host.vcpus_used + bindparam("more_vcpus", type_=Integer)
+_MEMORY = Host.memory_mb_used + bindparam("more_memory_mb", type_=Integer)
+_DISK = Host.disk_gb_used + bindparam("more_disk_gb", type_=Integer)
+_TAKE = (
+    update(Host)
+    .where(
+        Host.name == bindparam("host"),
+        Host.vcpus * Host.cpu_allocation_ratio >= _VCPUS,
+        Host.memory_mb * Host.ram_allocation_ratio >= _MEMORY,
+        Host.disk_gb * Host.disk_allocation_ratio >= _DISK,
+    )
+    .values(vcpus_used=_VCPUS, memory_mb_used=_MEMORY, disk_gb_used=_DISK, servers=Host.servers + 1)
+)
+
+
 def reserve(conn: Connection, host: str, server_id: int, wanted: Wanted, role: str = "current") -> bool:
     """Take what is wanted of `host`; False if it has no room any more."""
-    taken = conn.execute(
-        update(Host)
-        .where(
-            Host.name == host,
-            Host.vcpus_used + wanted.vcpus <= Host.vcpus * Host.cpu_allocation_ratio,
-            Host.memory_mb_used + wanted.memory_mb <= Host.memory_mb * Host.ram_allocation_ratio,
-            Host.disk_gb_used + wanted.disk_gb <= Host.disk_gb * Host.disk_allocation_ratio,
-        )
-        .values(
-            vcpus_used=Host.vcpus_used + wanted.vcpus,
-            memory_mb_used=Host.memory_mb_used + wanted.memory_mb,
-            disk_gb_used=Host.disk_gb_used + wanted.disk_gb,
-            servers=Host.servers + 1,
-        )
-    )
+    size = {"vcpus": wanted.vcpus, "memory_mb": wanted.memory_mb, "disk_gb": wanted.disk_gb}
+    taken = conn.execute(_TAKE, {"host": host, **{f"more_{name}": number for name, number in size.items()}})
     if taken.rowcount != 1:
         return False
-    conn.execute(
-        insert(Allocation).values(
-            server_id=server_id,
-            host=host,
-            role=role,
-            vcpus=wanted.vcpus,
-            memory_mb=wanted.memory_mb,
-            disk_gb=wanted.disk_gb,
-        )
-    )
+    insert_row(conn, Allocation, {"server_id": server_id, "host": host, "role": role, **size})
     return True
 
 

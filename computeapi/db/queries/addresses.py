@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from computeapi import clock, errors
 from computeapi.db.models import FixedIp, Network, Port, Server, Subnet
 from computeapi.db.queries import firewall, floating_ips, security_groups
-from computeapi.db.queries.common import insert_key
+from computeapi.db.queries.common import insert_key, insert_row, update_row
 from computeapi.macs import mac_for
 
 MAX_OFFSET = 2**62  # of an address in its subnet: the column is a BIGINT, IPv6 is larger
@@ -127,12 +127,40 @@ def take_port(conn: Connection, server_id: int, project_id: str, port_id: str, p
         raise errors.BadRequest(f"Port {port_id} is still in use.")
 
 
+_VISIBLE_NETWORK = (
+    select(Network.id)
+    .where(Network.uuid == bindparam("uuid"), or_(Network.project_id == bindparam("project_id"), Network.shared == 1))
+    .with_for_update(read=True)
+)
+_SUBNETS = (
+    select(Subnet.id, Subnet.cidr, Subnet.ip_version)
+    .where(Subnet.network_id == bindparam("network_id"))
+    .order_by(Subnet.id)
+)
+_OF_MAC = select(Port.id).where(Port.mac == bindparam("mac"))
+_NETWORK_UUID = select(Network.uuid).where(Network.id == bindparam("key"))
+_RANGE = (
+    select(Subnet.cidr, Subnet.first_offset, Subnet.next_offset, Subnet.last_offset, Subnet.pools_json)
+    .where(Subnet.id == bindparam("key"))
+    .with_for_update()
+)
+_FIRST_FREE = (
+    select(FixedIp.id, FixedIp.free, FixedIp.address)
+    .where(FixedIp.subnet_id == bindparam("subnet_id"), FixedIp.free == 1)
+    .order_by(FixedIp.offset)
+    .limit(1)
+)
+_FIRST_FREE_BETWEEN = _FIRST_FREE.where(FixedIp.offset.between(bindparam("first"), bindparam("last")))
+_NEXT_TAKEN = (
+    select(FixedIp.offset)
+    .where(FixedIp.subnet_id == bindparam("subnet_id"), FixedIp.offset >= bindparam("least"))
+    .order_by(FixedIp.offset)
+    .limit(64)
+)
+
+
 def _new_port(conn: Connection, server_id: int, project_id: str, item: Requested, position: int) -> None:
-    network = conn.execute(
-        select(Network.id)
-        .where(Network.uuid == item.network_id, or_(Network.project_id == project_id, Network.shared == 1))
-        .with_for_update(read=True)
-    ).first()
+    network = conn.execute(_VISIBLE_NETWORK, {"uuid": item.network_id, "project_id": project_id}).first()
     if network is None:
         raise errors.BadRequest(f"Network {item.network_id} could not be found.")
     create_port(
@@ -171,11 +199,9 @@ def create_port(
         device_owner=device_owner,
         preserve=int(preserve),
     )
-    subnets = conn.execute(
-        select(Subnet.id, Subnet.cidr, Subnet.ip_version).where(Subnet.network_id == network_key).order_by(Subnet.id)
-    ).all()
+    subnets = conn.execute(_SUBNETS, {"network_id": network_key}).all()
     if server_id is not None and not subnets:
-        network_uuid = conn.execute(select(Network.uuid).where(Network.id == network_key)).scalar_one()
+        network_uuid = conn.execute(_NETWORK_UUID, {"key": network_key}).scalar_one()
         raise errors.BadRequest(f"Network {network_uuid} requires a subnet in order to boot instances on.")
     if fixed_ip:
         subnets = [row for row in subnets if may_have(row[1], fixed_ip)][:1]
@@ -194,7 +220,7 @@ def insert_port(conn: Connection, network_key: int, *, mac: str | None = None, *
     """A port without addresses; its key and id."""
     port_uuid = str(uuid.uuid4())
     values = {"mac": mac or _new_mac(conn), "created_at": clock.now(), **columns}
-    key = insert_key(conn, insert(Port).values(uuid=port_uuid, network_id=network_key, **values))
+    key = insert_row(conn, Port, {"uuid": port_uuid, "network_id": network_key, **values})
     security_groups.begin_port(conn, key, columns)
     return key, port_uuid
 
@@ -213,26 +239,22 @@ def may_have(cidr: str, address: str) -> bool:
 
 def settle_mac(conn: Connection, port_key: int, network_key: int, address: str) -> None:
     """The MAC address that goes with the IP address: a freed one can be used again at once (computeapi.macs)."""
-    network_uuid = conn.execute(select(Network.uuid).where(Network.id == network_key)).scalar_one()
+    network_uuid = conn.execute(_NETWORK_UUID, {"key": network_key}).scalar_one()
     mac = mac_for(network_uuid, address)
-    if conn.execute(select(Port.id).where(Port.mac == mac)).first() is None:
-        conn.execute(update(Port).where(Port.id == port_key).values(mac=mac))
+    if conn.execute(_OF_MAC, {"mac": mac}).first() is None:
+        update_row(conn, Port, port_key, {"mac": mac})
 
 
 def _new_mac(conn: Connection) -> str:
     while True:
         mac = "fa:16:3e:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
-        if conn.execute(select(Port.id).where(Port.mac == mac)).first() is None:
+        if conn.execute(_OF_MAC, {"mac": mac}).first() is None:
             return mac
 
 
 def take_address(conn: Connection, subnet_key: int, port_key: int | None, wanted: str | None = None) -> str:
     """Give an address of the subnet to a port (None: reserve it); the address. Raises NoMoreAddresses, AddressInUse."""
-    cidr, first_offset, next_offset, last_offset, pools = conn.execute(
-        select(Subnet.cidr, Subnet.first_offset, Subnet.next_offset, Subnet.last_offset, Subnet.pools_json)
-        .where(Subnet.id == subnet_key)
-        .with_for_update()
-    ).one()
+    cidr, first_offset, next_offset, last_offset, pools = conn.execute(_RANGE, {"key": subnet_key}).one()
     network = ipaddress.ip_network(cidr)
     ranges = _ranges(network, pools) or [(first_offset, last_offset)]
     given: dict[str, Any] = {
@@ -245,27 +267,27 @@ def take_address(conn: Connection, subnet_key: int, port_key: int | None, wanted
         offset = int(ipaddress.ip_address(wanted)) - int(network.network_address)
         row = _row_at(conn, subnet_key, offset)
     else:
-        row = conn.execute(
-            select(FixedIp.id, FixedIp.free, FixedIp.address)
-            .where(
-                FixedIp.subnet_id == subnet_key,
-                FixedIp.free == 1,
-                or_(*(FixedIp.offset.between(*each) for each in ranges)),  # others were asked for by name
-            )
-            .order_by(FixedIp.offset)
-            .limit(1)
-        ).first()
+        row = _first_free(conn, subnet_key, ranges)
     if row is not None:
         if not row[1]:
             raise AddressInUse(f"Fixed IP address {wanted} is already in use.")
-        conn.execute(update(FixedIp).where(FixedIp.id == row[0]).values(**given))
+        update_row(conn, FixedIp, row[0], given)
         return str(row[2])
     if not wanted:
         offset = _next_unused(conn, subnet_key, next_offset, ranges)
-        conn.execute(update(Subnet).where(Subnet.id == subnet_key).values(next_offset=offset + 1))
+        update_row(conn, Subnet, subnet_key, {"next_offset": offset + 1})
     address = str(network.network_address + offset)
-    conn.execute(insert(FixedIp).values(subnet_id=subnet_key, offset=offset, address=address, **given))
+    insert_row(conn, FixedIp, {"subnet_id": subnet_key, "offset": offset, "address": address, **given})
     return address
+
+
+def _first_free(conn: Connection, subnet_key: int, ranges: list[tuple[int, int]]) -> Any:
+    """The first address that was given back; those outside the ranges were asked for by name."""
+    if len(ranges) == 1:
+        first, last = ranges[0]
+        return conn.execute(_FIRST_FREE_BETWEEN, {"subnet_id": subnet_key, "first": first, "last": last}).first()
+    inside = or_(*(FixedIp.offset.between(*each) for each in ranges))
+    return conn.execute(_FIRST_FREE.where(inside), {"subnet_id": subnet_key}).first()
 
 
 def take_any_address(conn: Connection, subnet_keys: list[int], port_key: int) -> str:
@@ -304,12 +326,7 @@ def _next_unused(conn: Connection, subnet_key: int, mark: int, ranges: list[tupl
     for first, last in ranges:
         offset = max(mark, first)
         while offset <= last:
-            taken = conn.execute(
-                select(FixedIp.offset)
-                .where(FixedIp.subnet_id == subnet_key, FixedIp.offset >= offset)
-                .order_by(FixedIp.offset)
-                .limit(64)
-            ).scalars()
+            taken = conn.execute(_NEXT_TAKEN, {"subnet_id": subnet_key, "least": offset}).scalars()
             before = offset
             for known in taken:
                 if known != offset:
@@ -393,6 +410,7 @@ _NICS = (
     .join(Network, Network.id == Port.network_id)
     .outerjoin(FixedIp, FixedIp.port_id == Port.id)
     .outerjoin(Subnet, Subnet.id == FixedIp.subnet_id)
+    .where(Port.server_id == bindparam("server_id"))
     .order_by(Port.position, Port.id, Subnet.ip_version, FixedIp.id)
 )
 
@@ -401,7 +419,7 @@ def nics(conn: Connection, server_id: int) -> list[Nic]:
     """A server's interfaces in order, each with its addresses, for its host."""
     found: dict[int, Nic] = {}
     for key, port, mac, net, name, bridge, mtu, address, version, cidr, gateway, dhcp, dns in conn.execute(
-        _NICS.where(Port.server_id == server_id)
+        _NICS, {"server_id": server_id}
     ):
         nic = found.setdefault(key, Nic(port, mac, net, name, bridge, mtu, ()))
         if address:
@@ -419,7 +437,7 @@ def addresses_json(conn: Connection, server_id: int) -> str:
     """A server's `addresses` as the API shows them, by network label."""
     shown: dict[str, list[dict[str, Any]]] = {}
     for _key, _port, mac, _net, name, _bridge, _mtu, address, version, *_rest in conn.execute(
-        _NICS.where(Port.server_id == server_id)
+        _NICS, {"server_id": server_id}
     ):
         if address:
             shown.setdefault(name, []).append(

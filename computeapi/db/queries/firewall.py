@@ -8,10 +8,10 @@ and then, so that nothing hangs on one.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, delete, func, or_, select
 
 from computeapi import clock
 from computeapi.db.models import (
@@ -31,6 +31,7 @@ from computeapi.db.models import (
     Subnet,
 )
 from computeapi.db.models.journal import PENDING
+from computeapi.db.queries.common import insert_rows
 
 APPLY = "apply_firewall"
 
@@ -40,17 +41,32 @@ def groups_changed(conn: Connection, keys: Iterable[int]) -> None:
     wanted = sorted(keys)
     if not wanted:
         return
-    naming = select(SecurityGroupRule.group_id).where(SecurityGroupRule.remote_group_id.in_(wanted))
-    concerned = select(PortSecurityGroup.port_id).where(
-        or_(PortSecurityGroup.group_id.in_(wanted), PortSecurityGroup.group_id.in_(naming))
-    )
-    ports_changed(conn, Port.id.in_(concerned))
+    tell(conn, _HOSTS_OF_GROUPS, {"keys": wanted})
 
 
 def ports_changed(conn: Connection, *chosen: ColumnElement[bool]) -> None:
     """Tell every host that has a server with one of these ports, or will have it."""
+    tell(conn, _hosts_of(*chosen))
+
+
+def _hosts_of(*chosen: ColumnElement[bool]) -> Select[Any]:
     servers = select(Port.server_id).where(*chosen, Port.server_id.is_not(None))
-    tell(conn, select(Allocation.host).where(Allocation.server_id.in_(servers)).distinct())
+    return select(Allocation.host).where(Allocation.server_id.in_(servers)).distinct()
+
+
+_CHANGED: BindParameter[Any] = bindparam("keys", expanding=True)
+_HOSTS_OF_GROUPS = _hosts_of(
+    Port.id.in_(
+        select(PortSecurityGroup.port_id).where(
+            or_(
+                PortSecurityGroup.group_id.in_(_CHANGED),
+                PortSecurityGroup.group_id.in_(
+                    select(SecurityGroupRule.group_id).where(SecurityGroupRule.remote_group_id.in_(_CHANGED))
+                ),
+            )
+        )
+    )
+)
 
 
 def networks_changed(conn: Connection, keys: Iterable[int]) -> None:
@@ -65,9 +81,9 @@ def server_changed(conn: Connection, server_key: int) -> None:
     tell(conn, select(Server.host).where(Server.id == server_key, Server.host.is_not(None)))
 
 
-def tell(conn: Connection, hosts: Select[Any]) -> None:
+def tell(conn: Connection, hosts: Select[Any], given: Mapping[str, Any] | None = None) -> None:
     """Tell the hosts whose names the statement selects."""
-    names = [name for name in conn.execute(hosts).scalars() if name]
+    names = [name for name in conn.execute(hosts, given or {}).scalars() if name]
     if not names:
         return
     moment = clock.now()
@@ -84,7 +100,7 @@ def tell(conn: Connection, hosts: Select[Any]) -> None:
         }
         for name in names
     ]
-    conn.execute(insert(Action), rows)
+    insert_rows(conn, Action, rows)
     if conn.dialect.name == "postgresql":  # as Database.notify, which not every caller has
         for name in names:  # as many as there are hosts
             conn.execute(select(func.pg_notify("computeapi", name)))

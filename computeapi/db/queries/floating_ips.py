@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, select, update
 
 from computeapi import clock
 from computeapi.db.models import FixedIp, FloatingIp, Network, Port, Router, Server, Subnet
@@ -96,16 +96,19 @@ def count(conn: Connection, project_id: str) -> int:
     return int(conn.execute(statement).scalar_one())
 
 
+_OF_SERVER = (
+    select(Network.name, Port.mac, FloatingIp.address)
+    .select_from(FloatingIp)
+    .join(Port, Port.id == FloatingIp.port_id)
+    .join(Network, Network.id == Port.network_id)
+    .where(Port.server_id == bindparam("server_key"))
+    .order_by(Port.position, FloatingIp.id)
+)
+
+
 def of_server(conn: Connection, server_key: int) -> list[tuple[str, str, str]]:
     """(network's name, MAC address, floating address) of a server's interfaces that have one."""
-    rows = conn.execute(
-        select(Network.name, Port.mac, FloatingIp.address)
-        .select_from(FloatingIp)
-        .join(Port, Port.id == FloatingIp.port_id)
-        .join(Network, Network.id == Port.network_id)
-        .where(Port.server_id == server_key)
-        .order_by(Port.position, FloatingIp.id)
-    )
+    rows = conn.execute(_OF_SERVER, {"server_key": server_key})
     return [(row[0], row[1], row[2]) for row in rows]
 
 

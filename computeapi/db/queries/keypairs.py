@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
 from computeapi import clock, errors
 from computeapi.db.models import Keypair
+from computeapi.db.queries.common import insert_row
 
 
 class KeypairRow(NamedTuple):
@@ -35,6 +36,7 @@ _COLUMNS = (
 _MINE = select(*_COLUMNS).where(Keypair.user_id == bindparam("user_id"))
 _LIST = _MINE.order_by(Keypair.name)
 _FIND = _MINE.where(Keypair.name == bindparam("name"))
+_DELETE = delete(Keypair).where(Keypair.user_id == bindparam("user_id"), Keypair.name == bindparam("name"))
 _COUNT = select(func.count()).select_from(Keypair).where(Keypair.user_id == bindparam("user_id"))
 
 
@@ -67,13 +69,13 @@ def create(conn: Connection, user_id: str, name: str, kind: str, fingerprint: st
     row = KeypairRow(0, user_id, name, kind, fingerprint, public_key, clock.now())
     values = row._asdict()
     del values["id"]
-    conn.execute(insert(Keypair), values)
+    insert_row(conn, Keypair, values)
     return row
 
 
 def remove(conn: Connection, user_id: str, name: str) -> None:
     """Delete a user's key pair. Servers keep the public key they were made with. Raises NotFound."""
-    if not conn.execute(delete(Keypair).where(Keypair.user_id == user_id, Keypair.name == name)).rowcount:
+    if not conn.execute(_DELETE, {"user_id": user_id, "name": name}).rowcount:
         raise _not_found(user_id, name)
 
 

@@ -7,7 +7,7 @@ the project's, else the quota class "default"'s, else the setting's.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Delete, bindparam, delete, func, insert, literal, select, union_all
@@ -38,6 +38,11 @@ DEFAULT_CLASS = "default"
 PER_PROJECT = frozenset({"fixed_ips", "floating_ips", "networks"})  # a user's limit of these is the project's
 
 Limits = dict[str, int]
+_OWN_LIMITS = (
+    select(Quota.id)
+    .where(Quota.project_id == bindparam("project_id"), Quota.user_id == bindparam("user_id"), Quota.user_id != "")
+    .limit(1)
+)
 
 # --- limits ---
 
@@ -117,17 +122,21 @@ _SECURITY_GROUPS = (
 )
 
 
+def used_by_servers(conn: Connection, project_id: str, user_id: str | None = None) -> dict[str, int]:
+    """As `used`, of what servers are counted by."""
+    given = {"project_id": project_id} | ({"user_id": user_id} if user_id else {})
+    servers, cores, ram = conn.execute(_USERS_SERVERS if user_id else _SERVERS, given).one()
+    return {"instances": servers, "cores": int(cores), "ram": int(ram)}
+
+
 def used(conn: Connection, project_id: str, user_id: str | None = None) -> dict[str, int]:
     """What a project (or that user in it) has of the resources that are counted by project. `ram` in MiB.
 
     Ask in the transaction that adds more, after `Database.lock`, or two requests may both find room for one.
     """
     given = {"project_id": project_id} | ({"user_id": user_id} if user_id else {})
-    servers, cores, ram = conn.execute(_USERS_SERVERS if user_id else _SERVERS, given).one()
     return {
-        "instances": servers,
-        "cores": int(cores),
-        "ram": int(ram),
+        **used_by_servers(conn, project_id, user_id),
         "floating_ips": conn.execute(_FLOATING_IPS, {"project_id": project_id}).scalar() or 0,
         "security_groups": conn.execute(_SECURITY_GROUPS, {"project_id": project_id}).scalar() or 0,
         "server_groups": conn.execute(_USERS_GROUPS if user_id else _GROUPS, given).scalar() or 0,
@@ -141,15 +150,18 @@ class Account(NamedTuple):
     used: dict[str, int]
 
 
-def accounts(conn: Connection, settings: Settings, project_id: str, user_id: str) -> list[Account]:
+Count = Callable[[Connection, str, "str | None"], dict[str, int]]
+
+
+def accounts(conn: Connection, settings: Settings, project_id: str, user_id: str, count: Count = used) -> list[Account]:
     """The accounts that something of this user's counts on: the project's, and the user's if it has limits of its own.
 
-    Ask after `Database.lock(conn, lock_name(project_id))`, in the transaction that adds something.
+    `count` says what is used. Ask after `Database.lock(conn, lock_name(project_id))`, in the transaction that adds
+    something.
     """
-    found = [Account(limits_for(conn, settings, project_id), used(conn, project_id))]
-    own = select(Quota.id).where(Quota.project_id == project_id, Quota.user_id == user_id, Quota.user_id != "")
-    if conn.execute(own.limit(1)).first() is not None:
-        found.append(Account(limits_for(conn, settings, project_id, user_id), used(conn, project_id, user_id)))
+    found = [Account(limits_for(conn, settings, project_id), count(conn, project_id, None))]
+    if conn.execute(_OWN_LIMITS, {"project_id": project_id, "user_id": user_id}).first() is not None:
+        found.append(Account(limits_for(conn, settings, project_id, user_id), count(conn, project_id, user_id)))
     return found
 
 

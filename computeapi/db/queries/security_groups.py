@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from computeapi import clock, errors
 from computeapi.db.models import DefaultRule, Port, PortSecurityGroup, SecurityGroup, SecurityGroupRule, Server
 from computeapi.db.queries import firewall
-from computeapi.db.queries.common import insert_key
+from computeapi.db.queries.common import insert_key, insert_rows, update_row
 from computeapi.db.queries.networks import ROUTER_INTERFACE, Kind, common_fields, own, tag_filters
 
 DEFAULT = "default"
@@ -83,11 +83,12 @@ RULES = Kind(
 # --- groups ---
 
 
+_DEFAULT_OF = select(SecurityGroup.id, SecurityGroup.uuid).where(SecurityGroup.default_of == bindparam("project_id"))
+
+
 def default_group(conn: Connection, project_id: str) -> Any | None:
     """id and uuid of a project's group "default", if it was made."""
-    return conn.execute(
-        select(SecurityGroup.id, SecurityGroup.uuid).where(SecurityGroup.default_of == project_id)
-    ).first()
+    return conn.execute(_DEFAULT_OF, {"project_id": project_id}).first()
 
 
 def ensure_default(conn: Connection, project_id: str) -> Any:
@@ -271,6 +272,8 @@ def delete_default_rule(conn: Connection, key: int) -> bool:
 def named(conn: Connection, project_id: str, names: Iterable[str]) -> dict[str, list[Any]]:
     """Name or id → the groups (id, uuid, name) of the project that it may mean; an id comes before a name."""
     wanted = list(dict.fromkeys(names))
+    if not wanted:
+        return {}
     rows = conn.execute(
         select(SecurityGroup.id, SecurityGroup.uuid, SecurityGroup.name)
         .where(
@@ -316,11 +319,15 @@ def of_project(conn: Connection, project_id: str | None, uuids: Sequence[str]) -
 # --- ports ---
 
 
+_GROUPS_OF_PORT = select(PortSecurityGroup.group_id).where(PortSecurityGroup.port_id == bindparam("port_id"))
+_KEEP_GROUPS = (
+    select(SecurityGroup.id).where(SecurityGroup.id.in_(bindparam("keys", expanding=True))).with_for_update(read=True)
+)
+
+
 def set_port_groups(conn: Connection, port_key: int, groups: Sequence[Any]) -> None:
     """These groups (id, uuid), and no others, hold for a port. Hosts are told."""
-    before = set(
-        conn.execute(select(PortSecurityGroup.group_id).where(PortSecurityGroup.port_id == port_key)).scalars().all()
-    )
+    before = set(conn.execute(_GROUPS_OF_PORT, {"port_id": port_key}).scalars())
     keys = {row.id for row in groups}
     if before - keys:
         firewall.groups_changed(conn, before - keys)
@@ -331,12 +338,12 @@ def set_port_groups(conn: Connection, port_key: int, groups: Sequence[Any]) -> N
         )
     if keys - before:
         # A group that is being deleted has its row locked: whoever comes second finds it gone.
-        conn.execute(select(SecurityGroup.id).where(SecurityGroup.id.in_(keys)).with_for_update(read=True)).all()
+        conn.execute(_KEEP_GROUPS, {"keys": sorted(keys)}).all()
         links = [{"port_id": port_key, "group_id": key} for key in sorted(keys - before)]
-        conn.execute(insert(PortSecurityGroup), links)
+        insert_rows(conn, PortSecurityGroup, links)
         firewall.groups_changed(conn, keys - before)
     text = orjson.dumps([row.uuid for row in groups]).decode()
-    conn.execute(update(Port).where(Port.id == port_key).values(security_groups_json=text))
+    update_row(conn, Port, port_key, {"security_groups_json": text})
 
 
 def begin_port(conn: Connection, port_key: int, columns: Mapping[str, Any]) -> None:
@@ -368,10 +375,12 @@ def members_changed(conn: Connection, server_key: int) -> None:
 
 def give_to_server(conn: Connection, server_key: int, project_id: str, names: Sequence[str]) -> None:
     """These groups hold for the ports that were made for a new server; those it was given keep their own."""
+    if list(names) == [DEFAULT]:
+        return  # they began with it
     ports = select(Port.id).where(Port.server_id == server_key, Port.preserve == 0, Port.port_security == 1)
     keys = list(conn.execute(ports.order_by(Port.id)).scalars())
-    if list(names) == [DEFAULT] or not keys:
-        return  # they began with it
+    if not keys:
+        return
     if DEFAULT in names:
         ensure_default(conn, project_id)
     groups = [found[0] for found in named(conn, project_id, names).values() if found]

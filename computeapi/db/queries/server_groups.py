@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from computeapi import clock, errors, states
 from computeapi.db.models import Server, ServerGroup, ServerGroupMember
@@ -110,14 +110,16 @@ class Neighbours(NamedTuple):
     hosts: Counter[str]
 
 
+_GROUP_OF = (
+    select(ServerGroup.id, ServerGroup.policy, ServerGroup.max_per_host)
+    .join(ServerGroupMember, ServerGroupMember.group_id == ServerGroup.id)
+    .where(ServerGroupMember.server_id == bindparam("server_key"))
+)
+
+
 def neighbours(conn: Connection, server_key: int) -> Neighbours | None:
     """Those of a server in its group; None where it is in none."""
-    statement = (
-        select(ServerGroup.id, ServerGroup.policy, ServerGroup.max_per_host)
-        .join(ServerGroupMember, ServerGroupMember.group_id == ServerGroup.id)
-        .where(ServerGroupMember.server_id == server_key)
-    )
-    group = conn.execute(statement).first()
+    group = conn.execute(_GROUP_OF, {"server_key": server_key}).first()
     if group is None:
         return None
     others = (

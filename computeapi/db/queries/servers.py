@@ -21,16 +21,14 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    update,
 )
-from sqlalchemy import insert as insert_into
 from sqlalchemy.exc import DataError
 
 from computeapi import errors, states
 from computeapi.db.models import BlockDevice, FixedIp, Host, Port, Server
 from computeapi.db.models.servers import instance_name
 from computeapi.db.queries import patterns
-from computeapi.db.queries.common import insert_key
+from computeapi.db.queries.common import insert_row, insert_rows, update_row
 
 
 class ServerRow(NamedTuple):
@@ -104,6 +102,8 @@ _BY_UUID = {
     for of_project in (False, True)
     for deleted in (False, True)
 }
+_BY_KEY = _ALL.where(_TABLE.c.id == bindparam("key"))
+_LOCK = _BY_KEY.where(_TABLE.c.deleted == 0).with_for_update()
 
 
 def get(conn: Connection, uuid: str, project_id: str | None, *, deleted: bool = False) -> ServerRow | None:
@@ -116,19 +116,19 @@ def get(conn: Connection, uuid: str, project_id: str | None, *, deleted: bool = 
 
 def get_by_key(conn: Connection, key: int) -> ServerRow | None:
     """One server by its row key, deleted or not (for the compute service)."""
-    row = conn.execute(_ALL.where(_TABLE.c.id == key)).first()
+    row = conn.execute(_BY_KEY, {"key": key}).first()
     return ServerRow._make(row) if row else None
 
 
 def insert(conn: Connection, values: Mapping[str, Any]) -> int:
     """Write a new server; its row key."""
-    return insert_key(conn, insert_into(Server).values(**values))
+    return insert_row(conn, Server, values)
 
 
 def add_block_devices(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the disks that servers shall have."""
     if rows:
-        conn.execute(insert_into(BlockDevice), [dict(row) for row in rows])
+        insert_rows(conn, BlockDevice, rows)
 
 
 def host_of_node(conn: Connection, node: str) -> str | None:
@@ -138,12 +138,12 @@ def host_of_node(conn: Connection, node: str) -> str | None:
 
 def change(conn: Connection, key: int, values: Mapping[str, Any]) -> None:
     """Set columns of a server."""
-    conn.execute(update(Server).where(Server.id == key).values(**values))
+    update_row(conn, Server, key, values)
 
 
 def lock_row(conn: Connection, key: int) -> ServerRow | None:
     """A server as it is now, and as it stays until this transaction ends; None once it is deleted."""
-    row = conn.execute(_ALL.where(_TABLE.c.id == key, _TABLE.c.deleted == 0).with_for_update()).first()
+    row = conn.execute(_LOCK, {"key": key}).first()
     return ServerRow._make(row) if row else None
 
 

@@ -207,7 +207,8 @@ def _count(call: Call, conn: Connection, wish: Wish, flavor: FlavorRow) -> int:
     call.services.db.lock(conn, quotas.lock_name(call.project_id))
     each = {"instances": 1, "cores": flavor.vcpus, "ram": flavor.memory_mb}
     fits = wish.most
-    for limits, used in quotas.accounts(conn, call.services.settings, call.project_id, call.context.user_id):
+    settings, user_id = call.services.settings, call.context.user_id
+    for limits, used in quotas.accounts(conn, settings, call.project_id, user_id, quotas.used_by_servers):
         room = {name: limits[name] - used[name] for name in each if limits[name] >= 0}
         fits = min([fits, *(max(0, room[name]) // each[name] for name in room if each[name])])
         if fits < wish.least:
