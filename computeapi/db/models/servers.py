@@ -17,6 +17,7 @@ class Server(Base):
         Index("ix_servers_project_list", "project_id", "deleted", "created_at", "id"),
         Index("ix_servers_list", "deleted", "created_at", "id"),
         Index("ix_servers_host", "host", "deleted"),
+        Index("ix_servers_quota", "project_id", "deleted", "vm_state", "vcpus", "memory_mb"),  # all that a quota counts
     )
 
     id: Mapped[Key]

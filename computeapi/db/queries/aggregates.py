@@ -197,13 +197,15 @@ def remove(conn: Connection, aggregate: AggregateRow) -> None:
 # --- for the scheduler ---
 
 
+_METADATA = select(AggregateHost.host, Aggregate.metadata_json).join(
+    Aggregate, Aggregate.id == AggregateHost.aggregate_id
+)
+
+
 def metadata_by_host(conn: Connection) -> dict[str, dict[str, set[str]]]:
     """Of each host in an aggregate: every value of every metadata key of its aggregates."""
     found: dict[str, dict[str, set[str]]] = {}
-    statement = select(AggregateHost.host, Aggregate.metadata_json).join(
-        Aggregate, Aggregate.id == AggregateHost.aggregate_id
-    )
-    for host, stored in conn.execute(statement):
+    for host, stored in conn.execute(_METADATA):
         mine = found.setdefault(host, {})
         for key, value in orjson.loads(stored).items():
             mine.setdefault(key, set()).add(value)

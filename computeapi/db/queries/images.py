@@ -9,9 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, false, func, insert, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from computeapi import clock, errors
@@ -111,26 +127,37 @@ def visible(context: Context, member_status: str = "all") -> ColumnElement[bool]
     """The condition under which `context` may know of an image."""
     if context.is_admin:
         return true()
+    return _visible_to(context.project_id, member_status)
+
+
+def _visible_to(project_id: Any, member_status: str = "all") -> ColumnElement[bool]:
+    """The same for who is no administrator; the project may be a bindparam."""
     anyones = Image.visibility.in_(("public", "community"))
-    if context.project_id is None:
+    if project_id is None:
         return anyones
-    shared = exists().where(ImageMember.image_key == Image.id, ImageMember.member == context.project_id)
+    shared = exists().where(ImageMember.image_key == Image.id, ImageMember.member == project_id)
     if member_status != "all":
         shared = shared.where(ImageMember.status == member_status)
-    return or_(anyones, Image.owner == context.project_id, and_(Image.visibility == "shared", shared))
+    return or_(anyones, Image.owner == project_id, and_(Image.visibility == "shared", shared))
 
 
 def find(
     conn: Connection, context: Context, uuid: str, *, lock: bool = False, deleted: bool = False
 ) -> ImageRow | None:
     """The image, if `context` may know of it. `lock` keeps others from changing it until the transaction ends."""
-    statement = select(*_COLUMNS).where(Image.uuid == uuid, visible(context))
+    statement = _find(context.is_admin, context.project_id is not None, lock, deleted)
+    rows = _whole(conn, conn.execute(statement, {"uuid": uuid, "project_id": context.project_id}).all())
+    return rows[0] if rows else None
+
+
+@cache
+def _find(everyones: bool, of_project: bool, lock: bool, deleted: bool) -> Select[*tuple[Any, ...]]:
+    statement = select(*_COLUMNS).where(Image.uuid == bindparam("uuid"))
+    if not everyones:
+        statement = statement.where(_visible_to(bindparam("project_id") if of_project else None))
     if not deleted:
         statement = statement.where(Image.deleted == 0)
-    if lock:
-        statement = statement.with_for_update()
-    rows = _whole(conn, conn.execute(statement).all())
-    return rows[0] if rows else None
+    return statement.with_for_update() if lock else statement
 
 
 def page(conn: Connection, context: Context, wanted: Wanted) -> list[ImageRow]:
@@ -193,6 +220,18 @@ def _after(order: Order, values: Sequence[Any]) -> ColumnElement[bool]:
     return or_(*choices)
 
 
+_PROPERTIES = (
+    select(ImageProperty.image_key, ImageProperty.name, ImageProperty.value)
+    .where(ImageProperty.image_key.in_(bindparam("keys", expanding=True)))
+    .order_by(ImageProperty.name)
+)
+_TAGS = (
+    select(ImageTag.image_key, ImageTag.tag)
+    .where(ImageTag.image_key.in_(bindparam("keys", expanding=True)))
+    .order_by(ImageTag.tag)
+)
+
+
 def _whole(conn: Connection, rows: Sequence[Any]) -> list[ImageRow]:
     """Rows with their properties and tags: two more queries, however many rows."""
     keys = [row[0] for row in rows]
@@ -200,15 +239,9 @@ def _whole(conn: Connection, rows: Sequence[Any]) -> list[ImageRow]:
         return []
     properties: dict[int, dict[str, str]] = {key: {} for key in keys}
     tags: dict[int, list[str]] = {key: [] for key in keys}
-    for key, name, value in conn.execute(
-        select(ImageProperty.image_key, ImageProperty.name, ImageProperty.value)
-        .where(ImageProperty.image_key.in_(keys))
-        .order_by(ImageProperty.name)
-    ):
+    for key, name, value in conn.execute(_PROPERTIES, {"keys": keys}):
         properties[key][name] = value
-    for key, tag in conn.execute(
-        select(ImageTag.image_key, ImageTag.tag).where(ImageTag.image_key.in_(keys)).order_by(ImageTag.tag)
-    ):
+    for key, tag in conn.execute(_TAGS, {"keys": keys}):
         tags[key].append(tag)
     return [ImageRow(*(*row, properties[row[0]], tags[row[0]])) for row in rows]
 
