@@ -472,6 +472,9 @@ def upgrade() -> None:
         batch_op.create_index("ix_servers_host", ["host", "deleted"], unique=False)
         batch_op.create_index("ix_servers_list", ["deleted", "created_at", "id"], unique=False)
         batch_op.create_index("ix_servers_project_list", ["project_id", "deleted", "created_at", "id"], unique=False)
+        batch_op.create_index(
+            "ix_servers_quota", ["project_id", "deleted", "vm_state", "vcpus", "memory_mb"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_servers_reservation_id"), ["reservation_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_servers_shelved_image_id"), ["shelved_image_id"], unique=False)
 
@@ -1225,6 +1228,7 @@ def downgrade() -> None:
     with op.batch_alter_table("servers", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_servers_shelved_image_id"))
         batch_op.drop_index(batch_op.f("ix_servers_reservation_id"))
+        batch_op.drop_index("ix_servers_quota")
         batch_op.drop_index("ix_servers_project_list")
         batch_op.drop_index("ix_servers_list")
         batch_op.drop_index("ix_servers_host")
