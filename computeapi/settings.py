@@ -130,6 +130,9 @@ class Settings:
         "A directory that all hosts share, for volumes. Empty: each keeps its own, which only its guests can have.",
     )
     max_image_size_gb: int = _option(100, "image", "The largest image that may be uploaded.")
+    metadata_port: int = _option(
+        8775, "compute", "Port of this host that guests are led to when they ask 169.254.169.254. 0: nobody answers."
+    )
     force_config_drive: bool = _option(True, "compute", "Give every server a config drive.")
     dhcp_domain: str = _option("novalocal", "network", "Domain of guests' host names.")
     default_floating_pool: str = _option(

@@ -12,7 +12,9 @@ from sqlalchemy import select, update
 from computeapi import clock, journal
 from computeapi.backends.image.base import ImageBackend
 from computeapi.compute import runner, service
+from computeapi.compute.metadata.service import MetadataService
 from computeapi.compute.operation import Tools
+from computeapi.compute.operations import firewall
 from computeapi.context import Context
 from computeapi.db.engine import Database
 from computeapi.db.models import Host
@@ -28,8 +30,19 @@ class Compute:
 
     def __init__(self, settings: Settings, db: Database, driver: Hypervisor, images: ImageBackend) -> None:
         self.db, self.driver, self.images = db, driver, images
-        seal = Seal(settings.secret("journal"))
-        self.tools: Tools = service.take_over(settings, db, driver, images, seal, driver.host_info())
+        self._settings = settings
+        self.metadata: MetadataService
+        self.tools: Tools
+        self.restart()
+
+    def restart(self) -> None:
+        """A new owner of the host."""
+        settings, seal = self._settings, Seal(self._settings.secret("journal"))
+        self.metadata = MetadataService(settings, self.db, self.driver)
+        self.tools = service.take_over(
+            settings, self.db, self.driver, self.images, seal, self.driver.host_info(), heard=self.metadata.listen
+        )
+        firewall.apply(self.tools)
 
     def work(self) -> None:
         """Claim and run until there is nothing to do. What is left to be tried again is an error here."""

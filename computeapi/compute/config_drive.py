@@ -30,7 +30,7 @@ NEWTON, NEWTON_2, OCATA, ROCKY, VICTORIA = "2016-06-30", "2016-10-06", "2017-02-
 LATEST = "latest"  # greater than each date, as text
 #: When you add a version, also give what is new in it a line in `meta_data`.
 VERSIONS = (FOLSOM, GRIZZLY, HAVANA, LIBERTY, NEWTON, NEWTON_2, OCATA, ROCKY, VICTORIA, LATEST)
-EC2_VERSIONS = ("2009-04-04", LATEST)
+EC2_VERSIONS = ("2009-04-04", LATEST)  # on the drive; the metadata service knows older ones as well
 _EPOCH = 1577836800.0  # the date of every file: the same input shall give the same bytes
 
 
@@ -128,26 +128,27 @@ def documents(meta: ConfigDriveData) -> dict[str, bytes]:
     """Every document by its path, "openstack/latest/meta_data.json" and so on."""
     found: dict[str, bytes] = {}
     for version in EC2_VERSIONS:
-        found[f"ec2/{version}/meta-data.json"] = _json(ec2_meta_data(meta))
+        found[f"ec2/{version}/meta-data.json"] = to_json(ec2_meta_data(meta))
         if meta.user_data is not None:
             found[f"ec2/{version}/user-data"] = meta.user_data
     for version in VERSIONS:
-        found |= {f"openstack/{version}/{name}": body for name, body in _of_version(meta, version)}
+        found |= {f"openstack/{version}/{name}": body for name, body in of_version(meta, version)}
     for number, (_, content) in enumerate(meta.files):
         found[f"openstack{_content_path(number)}"] = content
     return found
 
 
-def _of_version(meta: ConfigDriveData, version: str) -> Iterator[tuple[str, bytes]]:
-    yield "meta_data.json", _json(meta_data(meta, version))
+def of_version(meta: ConfigDriveData, version: str) -> Iterator[tuple[str, bytes]]:
+    """The files in a version's directory of OpenStack's layout, in Nova's order."""
+    yield "meta_data.json", to_json(meta_data(meta, version))
     if meta.user_data is not None:
         yield "user_data", meta.user_data
     if version >= HAVANA:
-        yield "vendor_data.json", _json(meta.vendor_data)
+        yield "vendor_data.json", to_json(meta.vendor_data)
     if version >= LIBERTY:
-        yield "network_data.json", _json(network_data(meta.interfaces))
+        yield "network_data.json", to_json(network_data(meta.interfaces))
     if version >= NEWTON_2:
-        yield "vendor_data2.json", _json({"static": meta.vendor_data, **meta.vendor_data2})
+        yield "vendor_data2.json", to_json({"static": meta.vendor_data, **meta.vendor_data2})
 
 
 def meta_data(meta: ConfigDriveData, version: str) -> dict[str, Any]:
@@ -283,7 +284,8 @@ def ec2_meta_data(meta: ConfigDriveData) -> dict[str, Any]:
     return made
 
 
-def _json(value: Any) -> bytes:
+def to_json(value: Any) -> bytes:
+    """A document's text."""
     return json.dumps(value, default=dict).encode()
 
 

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from computeapi.compute import config_drive as drive
 from computeapi.compute.operation import Work
-from computeapi.db.queries import addresses, block_devices
+from computeapi.db.engine import Database
+from computeapi.db.queries import addresses, block_devices, floating_ips
 from computeapi.db.queries.addresses import Nic
+from computeapi.db.queries.servers import ServerRow
+from computeapi.settings import Settings
 from computeapi.virt.base import DhcpHost, DiskSpec, DomainSpec, NetworkSpec, NicSpec
 
 
@@ -175,12 +180,17 @@ def has_config_drive(work: Work) -> bool:
 
 def config_drive(work: Work) -> bytes:
     """The config drive's ISO image."""
-    return drive.build(config_data(work))
+    return drive.build(config_data(work.tools.settings, work.tools.db, work.server, work.entry.payload))
 
 
-def config_data(work: Work) -> drive.ConfigDriveData:
-    """What the config drive and the metadata service tell the guest."""
-    server, secrets = work.server, work.entry.payload
+def config_data(
+    settings: Settings, db: Database, server: ServerRow, secrets: Mapping[str, Any]
+) -> drive.ConfigDriveData:
+    """What the config drive and the metadata service tell the guest. `secrets` came with the request: the password and
+    the files, which only the config drive has."""
+    with db.snapshot() as conn:
+        interfaces = addresses.nics(conn, server.id)
+        floating = floating_ips.of_server(conn, server.id)
     key = None
     if server.key_name and server.key_data:
         kind = "x509" if server.key_data.startswith("-----BEGIN CERT") else "ssh"
@@ -188,16 +198,23 @@ def config_data(work: Work) -> drive.ConfigDriveData:
     return drive.ConfigDriveData(
         uuid=server.uuid,
         name=server.name,
-        hostname=f"{server.hostname}.{work.tools.settings.dhcp_domain}",
+        hostname=f"{server.hostname}.{settings.dhcp_domain}" if settings.dhcp_domain else server.hostname,
         project_id=server.project_id,
-        availability_zone=server.availability_zone or work.tools.settings.default_availability_zone,
+        availability_zone=server.availability_zone or settings.default_availability_zone,
         launch_index=server.launch_index,
         metadata=orjson.loads(server.metadata_json),
         key=key,
         admin_pass=secrets.get("admin_password"),
         user_data=base64.b64decode(server.user_data) if server.user_data else None,
         files=tuple((item["path"], base64.b64decode(item["contents"])) for item in secrets.get("personality") or ()),
-        interfaces=tuple(_interface(nic) for nic in nics(work)),
+        interfaces=tuple(_interface(nic) for nic in interfaces),
+        flavor=str(orjson.loads(server.flavor_json).get("name", "")),
+        security_groups=tuple(group["name"] for group in orjson.loads(server.security_groups_json)),
+        reservation_id=server.reservation_id,
+        ec2_instance_id=f"i-{server.id:08x}",
+        ec2_image_id=f"ami-{server.image_id.replace('-', '')[:8] or '00000000'}",
+        root_device=server.root_device_name or "/dev/vda",
+        floating_ips=tuple(address for _, _, address in floating),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +23,7 @@ from computeapi.db.queries.volumes import VolumeRow
 from computeapi.sealing import Seal
 from computeapi.settings import Settings
 from computeapi.virt.base import Hypervisor
+from computeapi.virt.firewall import LocalNetwork
 
 _LOOK_SECONDS = 1.0  # between looks whether delete waits, during what takes long
 
@@ -56,6 +57,7 @@ class Tools:
     epoch: int
     stopping: threading.Event = field(default_factory=threading.Event)
     ended: Ended = uncounted
+    heard: Callable[[Sequence[LocalNetwork]], None] | None = None  # told which networks are on the host
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from computeapi import clock, journal
 from computeapi.backends import volume
 from computeapi.backends.image.base import ImageBackend
 from computeapi.compute import reconcile, runner, sweeps
+from computeapi.compute.metadata.service import MetadataService
 from computeapi.compute.operation import Ended, Tools, uncounted
 from computeapi.compute.operations import firewall
 from computeapi.db.engine import Database
@@ -35,6 +36,7 @@ from computeapi.journal import Entry
 from computeapi.sealing import Seal
 from computeapi.settings import Settings
 from computeapi.virt.base import Event, HostInfo, Hypervisor, HypervisorError
+from computeapi.virt.firewall import LocalNetwork
 from computeapi.wake import Waker
 
 LOG = logging.getLogger("computeapi.compute")
@@ -77,6 +79,7 @@ class ComputeService:
         self._operations = ThreadPoolExecutor(settings.operation_threads, "operation")
         self._questions = ThreadPoolExecutor(_QUESTION_THREADS, "question")
         self._watching = False
+        self._metadata = MetadataService(settings, db, driver)
         self.tools: Tools | None = None
 
     def run(self) -> None:
@@ -95,6 +98,7 @@ class ComputeService:
                 info,
                 stopping=self._stopping,
                 ended=self._ended,
+                heard=self._metadata.listen,
             )
             self.tools = tools
             self._start_thread(self._keep, "keeper")
@@ -120,6 +124,7 @@ class ComputeService:
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
         self._give_back()
+        self._metadata.close()
         self._driver.close()
         self._waker.close()
         if self._lock_file:
@@ -318,6 +323,7 @@ def take_over(
     *,
     stopping: threading.Event | None = None,
     ended: Ended = uncounted,
+    heard: Callable[[Sequence[LocalNetwork]], None] | None = None,
 ) -> Tools:
     """Become the owner of the host that the settings name, and put back what older owners were at.
 
@@ -332,7 +338,8 @@ def take_over(
     if recovered:
         LOG.info("%d actions that were under way are taken up again", recovered)
     volumes = volume.load(settings, db, seal)
-    return Tools(settings, db, seal, driver, images, volumes, host, epoch, stopping or threading.Event(), ended)
+    stop = stopping or threading.Event()
+    return Tools(settings, db, seal, driver, images, volumes, host, epoch, stop, ended, heard)
 
 
 def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | None) -> int:

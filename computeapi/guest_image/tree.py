@@ -17,6 +17,8 @@ SCRIPTS = {
     "watch": "etc/watch",
     "agent": "etc/agent",
     "config-drive": "etc/config-drive",
+    "configure": "etc/configure",
+    "metadata": "etc/metadata",
     "serial": "etc/serial",
     "user-data": "etc/user-data",
     "udhcpc": "etc/udhcpc",

@@ -11,8 +11,9 @@ Every method may be called again after a crash and must then find what it made b
 
 from __future__ import annotations
 
+import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -237,6 +238,14 @@ class Hypervisor(ABC):
         """The host filters, translates and answers what `read()` says, and nothing else, at once and as a whole.
 
         `read` is called when no other call of this is under way. Where `capabilities.filters` is not, nothing happens.
+        """
+
+    @abstractmethod
+    def listen(self, bridges: Sequence[str], port: int, known: Mapping[str, socket.socket]) -> dict[str, socket.socket]:
+        """For each of these bridges that is there, a socket that listens on `port` to what comes over it and no other.
+
+        That of `known` where it does so still (others of it are the caller's to close). Empty where
+        `capabilities.filters` is not, and where no guest could ask.
         """
 
     @abstractmethod

@@ -41,6 +41,7 @@ class LocalNetwork:
     name: str  # as ensure_network named it
     bridge: str
     cidr: str
+    network_id: str = ""  # the API's
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +61,6 @@ class Firewall:
     networks: tuple[LocalNetwork, ...] = ()
     links: tuple[tuple[str, str], ...] = ()  # bridges between which a router leads
     floating: tuple[Floating, ...] = ()
+    owners: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (tap, its IPv4 addresses) of all interfaces, guarded or not
+    metadata_port: int = 0  # of the host: who asks 169.254.169.254 for a web page is led there, unless it is 0
     names: tuple[tuple[str, str], ...] = ()  # (name, address): what the networks' DNS answers beside guests' names

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -258,6 +259,10 @@ class SimulatedHypervisor(Hypervisor):
     def apply_firewall(self, read: Callable[[], Firewall]) -> None:
         with self._firewall_lock:
             self.firewall = read()
+
+    @simulated
+    def listen(self, bridges: Sequence[str], port: int, known: Mapping[str, socket.socket]) -> dict[str, socket.socket]:
+        return {}  # its guests ask for nothing
 
     @simulated
     def ping(self, addresses: Sequence[str], seconds: int) -> set[str]:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import insert
 
 from computeapi import clock
@@ -49,6 +52,7 @@ class Cloud:
         self.compute.work()
         for name in self.driver.list_networks():
             self.driver.remove_network(name)
+        self.compute.metadata.close()
         self.driver.close()
         self.db.close()
 
@@ -112,3 +116,52 @@ class Guest:
         """What it said at the boot that its disk counts as that one."""
         wait_for(lambda: self.booted()["boots"] == str(number), f"boot {number} of {self.id}")
         return self.booted()
+
+
+class Inside:
+    """A running guest, by its agent."""
+
+    def __init__(self, guest: Guest, uri: str) -> None:
+        self.guest, self.id = guest, guest.id
+        libvirt = pytest.importorskip("libvirt")
+        self._agent = pytest.importorskip("libvirt_qemu").qemuAgentCommand
+        self._error = libvirt.libvirtError
+        self._domain = libvirt.open(uri).lookupByUUIDString(guest.id)
+        shown = guest.cloud.api.get(f"/servers/{guest.id}").json["server"]["addresses"]
+        ((self.address, *_),) = [[item["addr"] for item in items] for items in shown.values()]
+
+    def _ask(self, what: str, **arguments: Any) -> Any:
+        text = self._agent(self._domain, json.dumps({"execute": what, "arguments": arguments}), 30, 0)
+        return json.loads(text)["return"]
+
+    def ready(self) -> None:
+        """The agent answers and the guest has an address."""
+
+        def is_ready() -> bool:
+            try:
+                return self.address in self.run("ip -4 addr show dev eth0")[1]
+            except self._error:
+                return False
+
+        wait_for(is_ready, f"guest {self.id} has {self.address}")
+
+    def run(self, command: str) -> tuple[int, str]:
+        """A shell command's status and output."""
+        pid = self._ask("guest-exec", path="/bin/sh", arg=["-c", command], **{"capture-output": True})["pid"]
+        found: list[dict[str, Any]] = []
+
+        def ended() -> bool:
+            found.append(self._ask("guest-exec-status", pid=pid))
+            return bool(found[-1]["exited"])
+
+        wait_for(ended, command)
+        return int(found[-1].get("exitcode", -1)), base64.b64decode(found[-1].get("out-data", "")).decode()
+
+    def pings(self, address: str, options: str = "") -> bool:
+        """Whether an address answers."""
+        return self.run(f"ping -c 2 -W 3 {options} {address}")[0] == 0
+
+    def reads(self, address: str) -> bool:
+        """Whether a web page comes from there."""
+        request = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 4 {address} 80"
+        return "hello from" in self.run(request)[1]

@@ -7,8 +7,6 @@ outside in the fabric's network namespace, which is all the outside there is.
 
 from __future__ import annotations
 
-import base64
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,7 @@ import pytest
 from computeapi.compute.operations import firewall
 from computeapi.db.queries import addresses
 from tests.databases import Engine
-from tests.guest.cloud import Cloud, Guest
+from tests.guest.cloud import Cloud, Inside
 from tests.guest.hosts import IsolatedHost, wait_for
 
 pytestmark = pytest.mark.guest
@@ -43,55 +41,6 @@ with socket.create_connection((sys.argv[1], 80), 4) as connection:
     while data := connection.recv(4096):
         print(data.decode(), end="")
 """
-
-
-class Inside:
-    """A running guest, by its agent."""
-
-    def __init__(self, guest: Guest, uri: str) -> None:
-        self.guest, self.id = guest, guest.id
-        libvirt = pytest.importorskip("libvirt")
-        self._agent = pytest.importorskip("libvirt_qemu").qemuAgentCommand
-        self._error = libvirt.libvirtError
-        self._domain = libvirt.open(uri).lookupByUUIDString(guest.id)
-        shown = guest.cloud.api.get(f"/servers/{guest.id}").json["server"]["addresses"]
-        ((self.address, *_),) = [[item["addr"] for item in items] for items in shown.values()]
-
-    def _ask(self, what: str, **arguments: Any) -> Any:
-        text = self._agent(self._domain, json.dumps({"execute": what, "arguments": arguments}), 30, 0)
-        return json.loads(text)["return"]
-
-    def ready(self) -> None:
-        """The agent answers and the guest has an address."""
-
-        def is_ready() -> bool:
-            try:
-                return self.address in self.run("ip -4 addr show dev eth0")[1]
-            except self._error:
-                return False
-
-        wait_for(is_ready, f"guest {self.id} has {self.address}")
-
-    def run(self, command: str) -> tuple[int, str]:
-        """A shell command's status and output."""
-        pid = self._ask("guest-exec", path="/bin/sh", arg=["-c", command], **{"capture-output": True})["pid"]
-        found: list[dict[str, Any]] = []
-
-        def ended() -> bool:
-            found.append(self._ask("guest-exec-status", pid=pid))
-            return bool(found[-1]["exited"])
-
-        wait_for(ended, command)
-        return int(found[-1].get("exitcode", -1)), base64.b64decode(found[-1].get("out-data", "")).decode()
-
-    def pings(self, address: str, options: str = "") -> bool:
-        """Whether an address answers."""
-        return self.run(f"ping -c 2 -W 3 {options} {address}")[0] == 0
-
-    def reads(self, address: str) -> bool:
-        """Whether a web page comes from there."""
-        request = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 4 {address} 80"
-        return "hello from" in self.run(request)[1]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,8 @@ FULL = Firewall(
     ),
     links=(("br1", "br2"),),
     floating=(Floating("203.0.113.5", "10.1.0.5"),),
+    owners=((TAP, ("10.1.0.5",)), ("tap0", ())),
+    metadata_port=8775,
 )
 
 
@@ -59,6 +62,11 @@ def test_what_it_says() -> None:
         f"map to4 {{ type ipv4_addr : verdict; elements = {{ 10.1.0.5 : jump in-{TAP} }} }}",
         "map fixed { type ipv4_addr : ipv4_addr; elements = { 203.0.113.5 : 10.1.0.5 } }",
         "map floating { type ipv4_addr : ipv4_addr; elements = { 10.1.0.5 : 203.0.113.5 } }",
+        "iifname @bridges ip daddr 169.254.169.254 tcp dport 80 redirect to :8775",
+        "iifname @bridges tcp dport 8775 ct original ip daddr != 169.254.169.254 drop",
+        f'set guests {{ type ifname; elements = {{ "tap0", "{TAP}" }} }}',
+        f'set owners {{ type ifname . ipv4_addr; elements = {{ "{TAP}" . 10.1.0.5 }} }}',
+        "ether type ip ip daddr 169.254.169.254 iifname @guests iifname . ip saddr != @owners drop",
         "set inside { type ipv4_addr; flags interval; elements = { 10.1.0.0/24 } }",
     ):
         assert wanted in lines
@@ -73,6 +81,7 @@ def test_what_it_says() -> None:
     ]
     chain = lines[lines.index(f"chain in-{TAP} {{") :]
     assert chain[chain.index("}") - 1] == "drop"
+    assert "8775" not in ruleset(replace(FULL, metadata_port=0))
 
 
 def test_pieces() -> None:

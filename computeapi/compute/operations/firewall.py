@@ -55,7 +55,15 @@ def apply(tools: Tools) -> None:
         queries.forget_hints(conn, tools.host)
         if not journal.owns(conn, tools.host, tools.epoch):
             raise journal.Fenced(f"host {tools.host}")  # its owner has not seen these hints yet
-    tools.driver.apply_firewall(lambda: read(tools))
+    read_last: list[Firewall] = []
+
+    def read_it() -> Firewall:
+        read_last.append(read(tools))
+        return read_last[-1]
+
+    tools.driver.apply_firewall(read_it)
+    if read_last and tools.heard:
+        tools.heard(read_last[-1].networks)
 
 
 def on_hint(tools: Tools, _payload: dict[str, Any]) -> None:
@@ -87,6 +95,8 @@ def read(tools: Tools) -> Firewall:
         sets={name: tuple(sorted(addresses)) for name, addresses in sets.items()},
         networks=tuple(_networks(ports)),
         links=tuple(sorted(_links(routed))),
+        owners=tuple(_owners(ports)),
+        metadata_port=tools.settings.metadata_port,
         floating=tuple(Floating(address, fixed) for address, fixed in floating),
         names=tuple((f"{name}.{domain}", address) for name, domain, address in names),
     )
@@ -114,6 +124,14 @@ def _guards(ports: list[Any], rules: list[Any], groups: list[Any]) -> Iterable[G
             ingress=_rules(of_port.get(key, []), "ingress"),
             egress=_rules(of_port.get(key, []), "egress"),
         )
+
+
+def _owners(ports: list[Any]) -> Iterable[tuple[str, tuple[str, ...]]]:
+    own: dict[str, list[str]] = {}
+    for port in ports:
+        own.setdefault(port.uuid, []).extend([port.address] if port.ip_version == 4 else [])
+    for uuid, addresses in own.items():
+        yield "tap" + uuid[:11], tuple(addresses)
 
 
 def _pairs(port: Any) -> Iterable[tuple[str, str]]:
@@ -149,7 +167,10 @@ def _networks(ports: list[Any]) -> Iterable[LocalNetwork]:
     """The networks that the host has a bridge of; those of which the host is the gateway lead out."""
     found = {
         LocalNetwork(
-            network_name(port.network_uuid), port.bridge, port.cidr if port.gateway and port.ip_version == 4 else ""
+            network_name(port.network_uuid),
+            port.bridge,
+            port.cidr if port.gateway and port.ip_version == 4 else "",
+            port.network_uuid,
         )
         for port in ports
     }

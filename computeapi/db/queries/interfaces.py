@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from computeapi import clock
-from computeapi.db.models import FixedIp, Network, Port, Subnet
+from computeapi.db.models import FixedIp, Network, Port, Server, Subnet
 from computeapi.db.queries import addresses
 from computeapi.db.queries.networks import PORTS
+from computeapi.db.queries.servers import ServerRow, get_by_key
 
 
 def of_server(conn: Connection, server_id: int, port_uuid: str | None = None) -> list[Any]:
@@ -33,6 +34,18 @@ def port(conn: Connection, port_uuid: str, project_id: str) -> Any | None:
 def uuid_of(conn: Connection, key: int) -> str:
     """A port's id."""
     return conn.execute(select(Port.uuid).where(Port.id == key)).scalar_one()
+
+
+def server_at(conn: Connection, network_uuid: str, address: str) -> ServerRow | None:
+    """The server that has that address on that network: other networks may have the same addresses."""
+    key = conn.execute(
+        select(Server.id)
+        .join(Port, Port.server_id == Server.id)
+        .join(Network, Network.id == Port.network_id)
+        .join(FixedIp, FixedIp.port_id == Port.id)
+        .where(FixedIp.address == address, Network.uuid == network_uuid, Server.deleted == 0)
+    ).scalar()
+    return None if key is None else get_by_key(conn, key)
 
 
 def next_position(conn: Connection, server_id: int) -> int:

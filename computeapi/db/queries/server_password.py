@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from computeapi.db.models import Server
 
@@ -16,3 +16,10 @@ def get(conn: Connection, server_key: int) -> str:
 def put(conn: Connection, server_key: int, password: str | None) -> None:
     """Keep an encrypted password (None: none any more)."""
     conn.execute(update(Server).where(Server.id == server_key).values(password=password))
+
+
+def put_first(conn: Connection, server_key: int, password: str) -> bool:
+    """Keep an encrypted password where there is none; whether there was none."""
+    none = or_(Server.password.is_(None), Server.password == "")
+    statement = update(Server).where(Server.id == server_key, Server.deleted == 0, none)
+    return conn.execute(statement.values(password=password)).rowcount == 1

@@ -6,9 +6,10 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,9 @@ class LibvirtHypervisor(Hypervisor):
         if self._host_network.usable():
             firewall = self._host_network.apply(read)
             self._networks.set_names(sorted({network.name for network in firewall.networks}), firewall.names)
+
+    def listen(self, bridges: Sequence[str], port: int, known: Mapping[str, socket.socket]) -> dict[str, socket.socket]:
+        return self._host_network.listen(bridges, port, known) if self._host_network.usable() else {}
 
     def ping(self, addresses: Sequence[str], seconds: int) -> set[str]:
         return self._host_network.ping(addresses, seconds)

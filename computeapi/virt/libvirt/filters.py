@@ -11,8 +11,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from computeapi.virt.firewall import Firewall, Guard, PacketRule
+from computeapi.virt.firewall import Firewall, PacketRule
 
+METADATA = "169.254.169.254"  # where guests ask for what they are told of themselves
 _ICMP = {4: ("icmp", 1), 6: ("icmpv6", 58)}
 _FAMILY = {4: "ip", 6: "ip6"}
 _TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
@@ -91,6 +92,16 @@ def chains(firewall: Firewall) -> Iterator[str]:
         ],
         end="",
     )
+    if firewall.metadata_port:
+        # The port behind METADATA is not asked itself: only what goes there is known to be from whom it says.
+        yield _chain(
+            "host",
+            [
+                "type filter hook input priority filter; policy accept;",
+                f"iifname @bridges tcp dport {firewall.metadata_port} ct original ip daddr != {METADATA} drop",
+            ],
+            end="",
+        )
     yield _chain("arrive", ["ip daddr vmap @to4", "ip6 daddr vmap @to6", "accept"], end="")
 
 
@@ -125,9 +136,12 @@ def _match(rule: PacketRule, side: str) -> str:
 # --- what a guest may say of itself ---
 
 
-def spoofing(guards: Iterable[Guard]) -> Iterator[str]:
-    """The table bridge: MAC, ARP and IP addresses are a guest's own, and it is neither DHCP server nor router."""
-    known = list(guards)
+def spoofing(firewall: Firewall) -> Iterator[str]:
+    """The table bridge: MAC, ARP and IP addresses are a guest's own, and it is neither DHCP server nor router.
+
+    Whatever else an interface may send from, it asks for metadata from its own addresses alone.
+    """
+    known = firewall.guards
     macs, senders = set(), {4: set[str](), 6: set[str]()}
     for guard in known:
         tap = quoted(guard.tap)
@@ -142,8 +156,17 @@ def spoofing(guards: Iterable[Guard]) -> Iterator[str]:
     yield f"set macs {{ type ifname . ether_addr;{elements(macs)} }}"
     for family in (4, 6):
         yield f"set senders{family} {{ type ifname . {_TYPE[family]}; flags interval;{elements(senders[family])} }}"
+    yield f"set guests {{ type ifname;{elements(quoted(tap) for tap, _ in firewall.owners)} }}"
+    owners = elements(f"{quoted(tap)} . {address}" for tap, addresses in firewall.owners for address in addresses)
+    yield f"set owners {{ type ifname . ipv4_addr;{owners} }}"
     yield _chain(
-        "source", ["type filter hook prerouting priority -300; policy accept;", "iifname @taps goto check"], end=""
+        "source",
+        [
+            "type filter hook prerouting priority -300; policy accept;",
+            f"ether type ip ip daddr {METADATA} iifname @guests iifname . ip saddr != @owners drop",
+            "iifname @taps goto check",
+        ],
+        end="",
     )
     yield _chain(
         "check",

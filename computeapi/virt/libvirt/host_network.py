@@ -16,16 +16,18 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from computeapi.virt.base import HypervisorError, HypervisorGone
 from computeapi.virt.firewall import Firewall
-from computeapi.virt.libvirt import filters, nat
+from computeapi.virt.libvirt import filters, listeners, nat
 
 LOG = logging.getLogger(__name__)
+Found = TypeVar("Found")
 TABLE = "computeapi"
 _SECONDS = 30  # that a command may take
 _SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtnetworkd-sock", "/run/libvirt/virtqemud-sock")
@@ -36,11 +38,16 @@ _ARGUMENTS = re.compile(r"[0-9a-fA-F.:]{2,45}")
 
 def ruleset(firewall: Firewall) -> str:
     """Both tables, as nft reads them. Format: nft(8)."""
-    inner = [*filters.definitions(firewall), *nat.definitions(firewall), *filters.chains(firewall), *nat.chains()]
+    inner = [
+        *filters.definitions(firewall),
+        *nat.definitions(firewall),
+        *filters.chains(firewall),
+        *nat.chains(firewall),
+    ]
     return "\n".join(
         (
             *_table("inet", inner),
-            *_table("bridge", list(filters.spoofing(firewall.guards))),
+            *_table("bridge", list(filters.spoofing(firewall))),
             "",
         )
     )
@@ -125,6 +132,18 @@ class HostNetwork:
             done = pool.map(lambda address: _run([*command, "-c", "1", "-W", str(seconds), address]), asked)
             return {address for address, each in zip(asked, done, strict=True) if each.returncode == 0}
 
+    def listen(self, bridges: Iterable[str], port: int, known: Mapping[str, socket.socket]) -> dict[str, socket.socket]:
+        """See Hypervisor.listen."""
+        return self._inside(lambda: listeners.listen(bridges, port, known))
+
+    def _inside(self, action: Callable[[], Found]) -> Found:
+        """What `action` comes to in the namespace. A thread of its own enters it, and ends there."""
+        path = self._path()
+        if path is None:
+            return action()
+        with ThreadPoolExecutor(1, "namespace") as pool:
+            return pool.submit(listeners.enter_and, path, action).result()
+
     def run(self, *command: str, text: str | None = None) -> str:
         """What a command says that runs in the namespace. Raises HypervisorError."""
         done = _run([*self._enter(), *command], text)
@@ -134,10 +153,13 @@ class HostNetwork:
 
     def _enter(self) -> list[str]:
         """The command that goes before, where the namespace is not ours."""
+        path = self._path()
+        return [] if path is None else ["nsenter", f"--net={path}", "--"]
+
+    def _path(self) -> str | None:
+        """The namespace's file; None where it is this process's own."""
         path = f"/run/netns/{self._namespace}" if self._namespace else _namespace_of(_server(self._uri))
-        if path is None or _same(path, "/proc/self/ns/net"):
-            return []
-        return ["nsenter", f"--net={path}", "--"]
+        return None if path is None or _same(path, "/proc/self/ns/net") else path
 
 
 def _run(command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from computeapi.virt.firewall import Firewall
-from computeapi.virt.libvirt.filters import distinct, elements
+from computeapi.virt.libvirt.filters import METADATA, distinct, elements
 
 LABEL = "lo:fip"  # of the addresses that are ours to remove
 
@@ -25,9 +25,11 @@ def definitions(firewall: Firewall) -> Iterator[str]:
     yield f"set inside {{ type ipv4_addr; flags interval;{elements(inside)} }}"
 
 
-def chains() -> Iterator[str]:
+def chains(firewall: Firewall) -> Iterator[str]:
     """The chains that translate: in, from the host itself, and out."""
-    yield "chain pre {\n  type nat hook prerouting priority dstnat;\n  dnat ip to ip daddr map @fixed\n}"
+    port = firewall.metadata_port
+    asked = f"  iifname @bridges ip daddr {METADATA} tcp dport 80 redirect to :{port}\n" if port else ""
+    yield f"chain pre {{\n  type nat hook prerouting priority dstnat;\n{asked}  dnat ip to ip daddr map @fixed\n}}"
     yield "chain own {\n  type nat hook output priority -100;\n  dnat ip to ip daddr map @fixed\n}"
     yield (
         "chain post {\n  type nat hook postrouting priority srcnat;\n"
