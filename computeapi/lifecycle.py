@@ -21,7 +21,7 @@ from sqlalchemy import Connection, update
 from computeapi import clock, errors, journal, scheduler, states
 from computeapi.context import Context
 from computeapi.db.models import Server
-from computeapi.db.queries import addresses, migrations
+from computeapi.db.queries import addresses, console_tokens, migrations
 from computeapi.db.queries.servers import ServerRow, change, get, lock_row
 from computeapi.scheduler import NoValidHost, Wanted
 from computeapi.services import Services
@@ -445,6 +445,7 @@ def finish_delete(conn: Connection, server_id: int) -> None:
     moment = clock.now()
     addresses.release(conn, server_id)
     scheduler.release(conn, server_id)
+    console_tokens.drop(conn, server_id)
     conn.execute(
         update(Server)
         .where(Server.id == server_id, Server.deleted == 0)

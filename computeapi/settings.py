@@ -65,6 +65,22 @@ class Settings:
         "SQLite's synchronous mode. FULL survives a power cut without losing the last commits.",
         choices=("NORMAL", "FULL"),
     )
+    console_listen: str = _option(
+        "127.0.0.1:6080", "console", "Address and port of the console proxy.", env="COMPUTEAPI_CONSOLE_LISTEN"
+    )
+    console_base_url: str = _option(
+        "", "console", "URL that browsers reach this host's console proxy by. Empty: http:// and console_listen."
+    )
+    console_web_dir: str = _option(
+        "",
+        "console",
+        "Where noVNC and the like lie (tools/lib/console-web). Empty: console-web in the state directory.",
+    )
+    allowed_origins: str = _option(
+        "", "console", "Host names, with commas between, whose pages may open consoles beside the proxy's own."
+    )
+    spice: bool = _option(True, "console", "Give guests a SPICE screen beside VNC's, where this host's QEMU has SPICE.")
+    token_ttl: int = _option(600, "consoleauth", "How long a console's URL is good.")
     policy_file: str = _option("policy.json", "oslo_policy", "Policy overrides, relative to the working directory.")
     hypervisor: str = _option("libvirt", "compute", "What runs the guests.", choices=("libvirt", "simulator"))
     operation_threads: int = _option(4, "compute", "Operations a compute service runs at once.")
@@ -178,6 +194,11 @@ class Settings:
     def database_url(self) -> str:
         """The database's URL; SQLite in the state directory unless set."""
         return self.connection or f"sqlite:///{self.state_path / 'computeapi.db'}"
+
+    @property
+    def console_url(self) -> str:
+        """Where browsers reach this host's console proxy, without a slash at its end."""
+        return (self.console_base_url or f"http://{self.console_listen}").rstrip("/")
 
     @property
     def host_name(self) -> str:

@@ -72,6 +72,10 @@ class PowerState(IntEnum):
     SUSPENDED = 7
 
 
+#: Nothing runs: no screen, no serial port.
+OFF = (PowerState.NOSTATE, PowerState.SHUTDOWN, PowerState.CRASHED, PowerState.SUSPENDED)
+
+
 # vm_state → status, then the task_states that show as another status while they last.
 _STATUS: dict[str, tuple[str, dict[str, str]]] = {
     ACTIVE: (

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"db"},
     "ask": {"services", "scheduler", "journal", "db"},
     "compute": {"lifecycle", "scheduler", "journal", "wake", "backends", "db", "virt"},
-    "console": {"backends", "db"},
+    "console": {"db", "virt"},
     "lifecycle": {"services", "scheduler", "journal", "db"},
     "services": {"policy", "backends", "db"},
     "policy": set(),

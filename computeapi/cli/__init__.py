@@ -13,6 +13,7 @@ from computeapi.cli import database, run
 _EPILOG = """environment:
   COMPUTEAPI_STATE_DIR       where everything is kept (default ./state)
   COMPUTEAPI_LISTEN          address and port of the API (default 127.0.0.1:8774)
+  COMPUTEAPI_CONSOLE_LISTEN  the same of the console proxy (default 127.0.0.1:6080)
   COMPUTEAPI_ADMIN_PASSWORD  password of the user admin, at `computeapi init`
   COMPUTEAPI_CONF            another settings file than $COMPUTEAPI_STATE_DIR/computeapi.conf
 

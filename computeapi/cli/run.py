@@ -21,7 +21,7 @@ from computeapi.settings import Settings
 
 
 def add(commands: Any) -> None:
-    """Add `init`, `serve`, `api` and `compute`."""
+    """Add `init`, `serve`, `api`, `compute` and `console`."""
     init = command(commands, "init", _init, "prepare the state directory: database, users, flavors, network, image")
     init.add_argument("--hypervisor", choices=("libvirt", "simulator"), help="what runs the guests")
     init.add_argument("--libvirt-uri", metavar="URI", help="libvirt's URI (default qemu:///system)")
@@ -36,6 +36,8 @@ def add(commands: Any) -> None:
     api.set_defaults(part="api")
     compute = command(commands, "compute", _compute, "run this host's compute service alone")
     compute.set_defaults(part="compute")
+    console = command(commands, "console", _console, "run this host's console proxy alone")
+    console.set_defaults(part="console")
 
 
 def _init(conf: Settings, options: argparse.Namespace) -> None:
@@ -62,9 +64,10 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
     from computeapi.db import schema
     from computeapi.supervisor import Supervisor
 
-    if not _is_free(conf.listen):
-        say(f"{conf.listen} is in use by another program; set COMPUTEAPI_LISTEN to another address and port")
-        return 1
+    for address, variable in ((conf.listen, "COMPUTEAPI_LISTEN"), (conf.console_listen, "COMPUTEAPI_CONSOLE_LISTEN")):
+        if not _is_free(address):
+            say(f"{address} is in use by another program; set {variable} to another address and port")
+            return 1
     log_dir = Path(conf.log_dir).absolute() if conf.log_dir else conf.state_path / "log"
     db = open_database(conf)
     if schema.upgrade(db):
@@ -84,7 +87,7 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
             auth = yaml.safe_load(clouds.read_text())["clouds"]["computeapi"]["auth"]
             greet(auth, options.first_server, str(clouds), say)
 
-    return Supervisor(["api", "compute"], log_dir).run(ready)
+    return Supervisor(["api", "compute", "console"], log_dir).run(ready)
 
 
 def _is_free(address: str) -> bool:
@@ -118,21 +121,28 @@ def _api(conf: Settings, _options: argparse.Namespace) -> None:
     serve(conf)
 
 
-def _compute(conf: Settings, _options: argparse.Namespace) -> int:
-    from computeapi.backends import image
-    from computeapi.compute.service import AlreadyRunning, ComputeService
-    from computeapi.sealing import Seal
+def _driver(conf: Settings) -> Any:
+    """The hypervisor of this host."""
     from computeapi.virt import load
 
-    db = ready_database(conf)
-    driver = load(
+    of_libvirt = {"network_namespace": conf.network_namespace, "spice": conf.spice}
+    return load(
         conf.hypervisor,
         uri=conf.connection_uri,
         virt_type=conf.virt_type,
         state_dir=conf.state_path,
         host=conf.host_name,
-        **({"network_namespace": conf.network_namespace} if conf.hypervisor == "libvirt" else {}),
+        **(of_libvirt if conf.hypervisor == "libvirt" else {}),
     )
+
+
+def _compute(conf: Settings, _options: argparse.Namespace) -> int:
+    from computeapi.backends import image
+    from computeapi.compute.service import AlreadyRunning, ComputeService
+    from computeapi.sealing import Seal
+
+    db = ready_database(conf)
+    driver = _driver(conf)
     ended, stop_metrics = _count(conf)
     service = ComputeService(conf, db, driver, image.load(conf, db), Seal(conf.secret("journal")), ended)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -145,6 +155,14 @@ def _compute(conf: Settings, _options: argparse.Namespace) -> int:
     finally:
         stop_metrics()
     return 0
+
+
+def _console(conf: Settings, _options: argparse.Namespace) -> None:
+    import asyncio
+
+    from computeapi.console.proxy import Proxy
+
+    asyncio.run(Proxy(conf, ready_database(conf), _driver(conf)).run())
 
 
 def _count(conf: Settings) -> tuple[Any, Any]:

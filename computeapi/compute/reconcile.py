@@ -18,6 +18,7 @@ from sqlalchemy import select, update
 from computeapi import clock, journal, lifecycle, states
 from computeapi.compute.operation import Tools
 from computeapi.db.models import Action, Server
+from computeapi.db.queries import console_tokens
 from computeapi.states import PowerState
 from computeapi.virt.base import DomainNotFound, HypervisorError
 
@@ -163,4 +164,6 @@ def _write(tools: Tools, fix: Fix) -> bool:
         )
         if not journal.owns(conn, tools.host, tools.epoch):
             raise journal.Fenced(f"host {tools.host}")
+        if written.rowcount and fix.power_state in states.OFF:
+            console_tokens.drop(conn, fix.server.id)
     return written.rowcount == 1

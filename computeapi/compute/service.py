@@ -351,6 +351,7 @@ def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | 
         "cpu_allocation_ratio": settings.cpu_allocation_ratio,
         "ram_allocation_ratio": settings.ram_allocation_ratio,
         "disk_allocation_ratio": settings.disk_allocation_ratio,
+        "console_url": settings.console_url,
     }
     if info is not None:
         values |= {

@@ -15,7 +15,7 @@ from computeapi import journal, lifecycle, states
 from computeapi.clock import now
 from computeapi.compute.operation import Job, Operation, Tools, VolumeWork, Work
 from computeapi.db.models import Server, Volume
-from computeapi.db.queries import servers, volume_snapshots, volumes
+from computeapi.db.queries import console_tokens, servers, volume_snapshots, volumes
 
 Values = dict[str, Any]
 
@@ -85,6 +85,8 @@ class _Servers(Subject):
         conn.execute(
             update(Server).where(Server.id == entry.server_id, Server.deleted == 0).values(updated_at=now(), **values)
         )
+        if values.get("power_state", states.PowerState.RUNNING) in states.OFF or "host" in values:
+            console_tokens.drop(conn, entry.server_id or 0)
 
     def show(self, work: Job, message: str) -> None:
         assert isinstance(work, Work)

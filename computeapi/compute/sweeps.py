@@ -13,7 +13,7 @@ from computeapi.compute import reconcile, timeouts
 from computeapi.compute.operation import Tools
 from computeapi.compute.operations import firewall, networks
 from computeapi.db.models import Action, Allocation, Host, Server
-from computeapi.db.queries import usage_audit
+from computeapi.db.queries import console_tokens, usage_audit
 
 INTERVAL = 30.0  # seconds
 _BATCH = 50
@@ -106,11 +106,18 @@ def forget_uploads(tools: Tools) -> int:
     return tools.images.sweep()
 
 
+def forget_console_tokens(tools: Tools) -> int:
+    """Tokens of this host's consoles that have expired."""
+    with tools.db.write() as conn:
+        return console_tokens.forget_expired(conn, tools.host)
+
+
 ALL: tuple[Callable[[Tools], object], ...] = (
     timeouts.confirm_resizes,
     timeouts.offload_shelved,
     timeouts.forget_shelved_images,
     forget_questions,
+    forget_console_tokens,
     forget_uploads,
     reclaim,
     mend_counters,

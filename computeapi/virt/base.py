@@ -41,6 +41,14 @@ class AgentUnavailable(HypervisorError):
     """The guest runs no agent, or its agent does not answer."""
 
 
+class NotRunning(HypervisorError):
+    """The guest does not run, so it has no console now."""
+
+
+class ConsoleUnavailable(HypervisorError):
+    """The guest has no console of that kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What this hypervisor can do; the API answers 4xx for the rest rather than fail on the way."""
@@ -309,6 +317,18 @@ class Hypervisor(ABC):
     @abstractmethod
     def console_output(self, uuid: str, lines: int | None) -> str:
         """The last `lines` lines (None: all that is kept, at most 100 KiB) of the guest's serial console."""
+
+    @abstractmethod
+    def check_console(self, uuid: str, kind: str) -> None:
+        """Whether `open_console` would find one. Raises DomainNotFound, NotRunning, ConsoleUnavailable."""
+
+    @abstractmethod
+    def open_console(self, uuid: str, kind: str) -> socket.socket:
+        """A stream to a running guest's console, which ends with the guest. Needs no port on the host.
+
+        "vnc" is RFB without a password, for any number at once; "spice" is one of SPICE's channels; "serial" is bytes,
+        and the newest takes it over. Raises what `check_console` does.
+        """
 
     @abstractmethod
     def set_password(self, uuid: str, user: str, password: str) -> None:

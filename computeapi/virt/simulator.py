@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from computeapi.states import PowerState
-from computeapi.virt import images
+from computeapi.virt import images, simulator_console
 from computeapi.virt.base import (
     AgentUnavailable,
     Capabilities,
+    ConsoleUnavailable,
     DhcpHost,
     DomainNotFound,
     DomainSpec,
@@ -36,6 +37,7 @@ from computeapi.virt.base import (
     NetworkSpec,
     NicSpec,
     NoSpace,
+    NotRunning,
     console_tail,
 )
 from computeapi.virt.firewall import Firewall
@@ -94,7 +96,9 @@ class SimulatedHypervisor(Hypervisor):
         self.delays = dict(delays or {})
         self.gone = False
         self.calls: Counter[str] = Counter()
-        self._capabilities = capabilities or Capabilities(guest_agent=True, live_snapshot=True, filters=True)
+        self._capabilities = capabilities or Capabilities(
+            guest_agent=True, live_snapshot=True, filters=True, serial=True
+        )
         self._failures: list[tuple[str, BaseException, list[int], bool]] = []
         self._watchers: list[Callable[[Event], None]] = []
         self._closed = False
@@ -371,6 +375,28 @@ class SimulatedHypervisor(Hypervisor):
         with self._store.open() as data:
             self._guest(data, uuid)
             return console_tail(data.console(uuid), lines)
+
+    @simulated
+    def check_console(self, uuid: str, kind: str) -> None:
+        with self._store.open() as data:
+            state = self._guest(data, uuid).state
+        if kind != "serial":
+            raise ConsoleUnavailable(f"guest {uuid}: a simulated guest has no {kind} console")
+        if state not in (PowerState.RUNNING, PowerState.PAUSED):
+            raise NotRunning(f"guest {uuid}: is not running")
+
+    @simulated
+    def open_console(self, uuid: str, kind: str) -> socket.socket:
+        self.check_console(uuid, kind)
+
+        def runs() -> bool:
+            try:
+                self.check_console(uuid, kind)
+            except HypervisorError:
+                return False
+            return True
+
+        return simulator_console.open_serial(f"{self.host}: there is no guest; what you type comes back", runs)
 
     @simulated
     def set_password(self, uuid: str, user: str, password: str) -> None:

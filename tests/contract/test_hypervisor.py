@@ -17,6 +17,7 @@ from computeapi.states import PowerState
 from computeapi.virt import load
 from computeapi.virt.base import (
     AgentUnavailable,
+    ConsoleUnavailable,
     DhcpHost,
     DiskSpec,
     DomainNotFound,
@@ -27,6 +28,7 @@ from computeapi.virt.base import (
     HypervisorGone,
     NetworkSpec,
     NicSpec,
+    NotRunning,
 )
 from computeapi.virt.images import HEADER_BYTES, check_image
 from tests.guest.hosts import boot_sector, isolated_host, tiny_image, wait_for
@@ -326,6 +328,10 @@ def test_what_is_not_there(subject: Subject) -> None:
             call(nobody)
     with pytest.raises(DomainNotFound):
         driver.console_output(nobody, None)
+    with pytest.raises(DomainNotFound):
+        driver.check_console(nobody, "serial")
+    with pytest.raises(DomainNotFound):
+        driver.open_console(nobody, "vnc")
     assert nobody not in driver.list_guests()
 
 
@@ -421,6 +427,56 @@ def test_console(subject: Subject, guest: DomainSpec) -> None:
     driver.undefine(server)
     driver.define(guest)
     assert driver.console_output(server, None) == ""
+
+
+def test_a_serial_console(subject: Subject, guest: DomainSpec) -> None:
+    driver, server = subject.driver, guest.uuid
+    with pytest.raises(NotRunning, match="not running"):
+        driver.check_console(server, "serial")
+    with pytest.raises(NotRunning, match="not running"):
+        driver.open_console(server, "serial")
+    driver.start(server)
+    driver.check_console(server, "serial")
+    # Opened by another process than the one that started the guest, as the console proxy does.
+    with subject.again().open_console(server, "serial") as console:
+        console.settimeout(60)
+        if not subject.real:
+            assert b"there is no guest" in console.recv(1000)
+            console.sendall(b"typed\r")
+            assert console.recv(100) == b"typed\r\n"
+        driver.pause(server)
+        driver.check_console(server, "serial")
+        driver.power_off(server)
+        while console.recv(1000):
+            pass  # what it had said; then the end
+    with pytest.raises(NotRunning, match="not running"):
+        driver.open_console(server, "serial")
+
+
+def test_screens(subject: Subject, guest: DomainSpec) -> None:
+    driver, server = subject.driver, guest.uuid
+    driver.start(server)
+    for kind, can in {"vnc": driver.capabilities.vnc, "spice": driver.capabilities.spice}.items():
+        if not can:
+            with pytest.raises(ConsoleUnavailable, match=kind):
+                driver.check_console(server, kind)
+            with pytest.raises(ConsoleUnavailable, match=kind):
+                driver.open_console(server, kind)
+            continue
+        driver.check_console(server, kind)
+        with driver.open_console(server, kind) as first, subject.again().open_console(server, kind) as second:
+            for console in (first, second):
+                console.settimeout(60)
+                if kind == "spice":  # the client speaks first: a link message that is none
+                    console.sendall(b"none" + bytes(12))
+                assert console.recv(12)[:4] == {"vnc": b"RFB ", "spice": b"REDQ"}[kind]
+            if kind == "vnc":
+                driver.power_off(server)
+                assert first.recv(1) == second.recv(1) == b"", "the screens end with the guest"
+                driver.start(server)
+    with pytest.raises(ConsoleUnavailable, match="rdp"):
+        driver.check_console(server, "rdp")
+    assert subject.real == driver.capabilities.vnc
 
 
 def test_diagnostics(subject: Subject, guest: DomainSpec) -> None:

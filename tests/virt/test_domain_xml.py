@@ -57,6 +57,7 @@ GUESTS: dict[str, tuple[DomainSpec, HostFacts]] = {
         replace(PLAIN, image_properties={"hw_firmware_type": "uefi", "os_secure_boot": "required"}),
         QEMU,
     ),
+    "spice": (PLAIN, replace(QEMU, spice=True)),
     "q35": (replace(PLAIN, disks=(ROOT, CONFIG), image_properties={"hw_machine_type": "q35"}), QEMU),
     "nasty": (replace(PLAIN, title=NASTY, metadata={"owner": NASTY, NASTY: "x"}), QEMU),
 }

@@ -14,6 +14,7 @@ from computeapi.api.compute import (
     availability_zones,
     baremetal_nodes,
     cells,
+    console_auth_tokens,
     external_events,
     hosts,
     hypervisors,
@@ -38,6 +39,7 @@ RULES: list[Any] = [
     *availability_zones.RULES,
     *baremetal_nodes.RULES,
     *cells.RULES,
+    *console_auth_tokens.RULES,
     *external_events.RULES,
     *hosts.RULES,
     *hypervisors.RULES,
@@ -207,6 +209,9 @@ _EVENTS: Table = {
         "POST": endpoint(external_events.create, external_events.EVENTS + "create", body=external_events.CREATE)
     },
     "/os-migrations": {"GET": endpoint(migrations.index, migrations.MIGRATIONS + "index", query=migrations.QUERY)},
+    "/os-console-auth-tokens/{token}": {
+        "GET": endpoint(console_auth_tokens.show, console_auth_tokens.TOKENS, until="2.30"),
+    },
     "/servers/{server_id}/os-server-password": {
         "GET": endpoint(server_password.show, server_password.PASSWORD + "show", loads=load_server),
         "DELETE": endpoint(server_password.clear, server_password.PASSWORD + "clear", loads=load_server, status=204),

@@ -61,6 +61,7 @@ VOLUME_OPERATIONS: dict[str, Operation[VolumeWork]] = {
 }
 
 QUESTIONS: dict[str, Callable[[Work], Any]] = {
+    "check_console": questions.check_console,
     "console_output": questions.console_output,
     "diagnostics": questions.diagnostics,
     "set_password": questions.set_password,

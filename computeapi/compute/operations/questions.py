@@ -13,6 +13,11 @@ def console_output(work: Work) -> str:
     return work.driver.console_output(work.server.uuid, work.entry.payload.get("lines"))
 
 
+def check_console(work: Work) -> None:
+    """Whether the guest has a console of that kind now."""
+    work.driver.check_console(work.server.uuid, work.entry.payload["kind"])
+
+
 def diagnostics(work: Work) -> dict[str, Any]:
     """The hypervisor's figures of the guest."""
     return work.driver.diagnostics(work.server.uuid)

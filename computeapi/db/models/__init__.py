@@ -3,6 +3,7 @@
 
 from computeapi.db.models.base import Base
 from computeapi.db.models.certificates import Certificate, CertificateAuthority, VpnAddress
+from computeapi.db.models.consoles import ConsoleAuthToken
 from computeapi.db.models.floating_ips import DnsDomain, DnsEntry, FloatingIp
 from computeapi.db.models.hosts import Host
 from computeapi.db.models.identity import (
@@ -56,6 +57,7 @@ __all__ = [
     "Cell",
     "Certificate",
     "CertificateAuthority",
+    "ConsoleAuthToken",
     "DefaultRule",
     "DnsDomain",
     "DnsEntry",

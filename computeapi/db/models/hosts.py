@@ -32,6 +32,7 @@ class Host(Base):
     hypervisor_type: Mapped[str] = mapped_column(String(32))
     hypervisor_version: Mapped[int]
     host_ip: Mapped[str] = mapped_column(String(64), default="127.0.0.1")
+    console_url: Mapped[str] = mapped_column(String(255), default="")  # where browsers reach its console proxy
     cpu_info_json: Mapped[Json] = mapped_column(default="{}")
     capabilities_json: Mapped[Json] = mapped_column(default="{}")
     vcpus: Mapped[int]

@@ -35,6 +35,7 @@ class HostFacts:
     console_dir: str
     arch: str = "x86_64"
     disk_cache: str = "none"  # QEMU's cache mode for the pool's file system
+    spice: bool = False  # guests have a SPICE screen too
 
 
 Part = Callable[[DomainSpec, HostFacts], Iterable[Element]]
@@ -211,11 +212,12 @@ def agent_channel(_spec: DomainSpec, _host: HostFacts) -> Iterable[Element]:
     yield element("channel", element("target", type="virtio", name=AGENT_CHANNEL), type="unix")
 
 
-def screen(spec: DomainSpec, _host: HostFacts) -> Iterable[Element]:
+def screen(spec: DomainSpec, host: HostFacts) -> Iterable[Element]:
     model = spec.image_properties.get("hw_video_model", "vga").lower()
     yield element("input", type="tablet", bus="usb")
-    listen = element("listen", type="address", address="127.0.0.1")
-    yield element("graphics", listen, type="vnc", port=-1, autoport="yes")
+    # Nothing listens: whoever may use a screen is let in through libvirt (see consoles.open_screen).
+    for kind in ("vnc", "spice") if host.spice else ("vnc",):
+        yield element("graphics", element("listen", type="none"), type=kind)
     yield element("video", element("model", type=model if model in _VIDEO_MODELS else "vga"))
 
 

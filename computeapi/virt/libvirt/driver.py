@@ -20,6 +20,7 @@ import libvirt
 from computeapi.states import PowerState
 from computeapi.virt.base import (
     Capabilities,
+    ConsoleUnavailable,
     DhcpHost,
     DomainNotFound,
     DomainSpec,
@@ -29,6 +30,7 @@ from computeapi.virt.base import (
     HypervisorError,
     NetworkSpec,
     NicSpec,
+    NotRunning,
     console_tail,
 )
 from computeapi.virt.firewall import Firewall
@@ -64,9 +66,11 @@ class LibvirtHypervisor(Hypervisor):
         host: str,
         pool: str = "computeapi",
         network_namespace: str = "",
+        spice: bool = True,
     ) -> None:
         self.host = host
         state_dir = state_dir.absolute()
+        self._spice = spice
         self._state_dir, self._local = state_dir, not urlsplit(uri).netloc
         self._connection = Connection(uri)
         self._pool = Pool(self._connection, pool, str(state_dir / "disks"))
@@ -82,7 +86,14 @@ class LibvirtHypervisor(Hypervisor):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(guest_agent=True, vnc=True, live_snapshot=True, filters=self._host_network.usable())
+        return Capabilities(
+            guest_agent=True,
+            vnc=self._local,
+            spice=self._facts is not None and self._facts.spice,
+            serial=True,
+            live_snapshot=True,
+            filters=self._host_network.usable(),
+        )
 
     def host_info(self) -> HostInfo:
         self._host_facts()
@@ -96,12 +107,14 @@ class LibvirtHypervisor(Hypervisor):
                     make_passable(self._state_dir)
                 self._pool.check_path()
                 self._consoles.check_path()
+                virt_type = self._probe.virt_type()
                 self._facts = domain_xml.HostFacts(
-                    virt_type=self._probe.virt_type(),
+                    virt_type=virt_type,
                     pool_dir=self._pool.path,
                     console_dir=self._consoles.path,
                     arch=self._probe.arch(),
                     disk_cache=disk_cache(Path(self._pool.path)) if self._local else "none",
+                    spice=self._spice and self._local and self._probe.has_spice(virt_type),
                 )
             return self._facts
 
@@ -284,6 +297,19 @@ class LibvirtHypervisor(Hypervisor):
             start = max(0, size - CONSOLE_BYTES)
             kept = download(conn, log, start, size - start) if size else b""
         return console_tail(kept.decode("utf-8", "replace"), lines)
+
+    def check_console(self, uuid: str, kind: str) -> None:
+        with self._guest(uuid, f"looking for its {kind} console") as guest:
+            if guest.state() not in (PowerState.RUNNING, PowerState.PAUSED):
+                raise NotRunning(f"guest {uuid}: is not running")
+            # Screens are handed over as open files, which a libvirtd on another machine can't do.
+            if kind != "serial" and (not self._local or guest.screen(kind) is None):
+                raise ConsoleUnavailable(f"guest {uuid}: has no {kind} console")
+
+    def open_console(self, uuid: str, kind: str) -> socket.socket:
+        self.check_console(uuid, kind)
+        with self._guest(uuid, f"opening its {kind} console") as guest:
+            return guest.open_console(kind)
 
     def set_password(self, uuid: str, user: str, password: str) -> None:
         with self._guest(uuid, "setting a password") as guest:

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import Any
 
 import libvirt
 
 from computeapi.states import PowerState
-from computeapi.virt.base import HypervisorError
+from computeapi.virt.base import ConsoleUnavailable, HypervisorError
+from computeapi.virt.libvirt import consoles
 from computeapi.virt.libvirt.domain_xml import NAMESPACE
 from computeapi.virt.libvirt.errors import MISSING, unless
 from computeapi.virt.libvirt.xml import Element, element, parse, to_text
@@ -197,6 +199,20 @@ class Guest:
             nics = parse(self._domain.XMLDesc(flags)).findall("devices/interface")
             found[where] = next((to_text(nic) for nic in nics if _mac(nic) == mac.lower()), None)
         return found
+
+    def screen(self, kind: str) -> int | None:
+        """Which of its <graphics> is "vnc" or "spice", counted from 0; None where it has none such."""
+        screens = parse(self._domain.XMLDesc(0)).findall("devices/graphics")
+        return next((number for number, each in enumerate(screens) if each.get("type") == kind), None)
+
+    def open_console(self, kind: str) -> socket.socket:
+        """See Hypervisor.open_console."""
+        if kind == "serial":
+            return consoles.open_serial(self._domain)
+        index = self.screen(kind)
+        if index is None:
+            raise ConsoleUnavailable(f"guest {self.uuid}: has no {kind} console")
+        return consoles.open_screen(self._domain, index)
 
     def set_password(self, user: str, password: str) -> None:
         """See Hypervisor.set_password."""

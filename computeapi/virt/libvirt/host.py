@@ -41,6 +41,12 @@ class HostProbe:
                 return True
             return False
 
+    def has_spice(self, virt_type: str) -> bool:
+        """Whether QEMU here was built with SPICE."""
+        with self._connection.use("asking for SPICE") as conn:
+            can = parse(conn.getDomainCapabilities(None, self._arch(conn), None, virt_type, 0))
+            return any(value.text == "spice" for value in can.findall("devices/graphics/enum[@name='type']/value"))
+
     def arch(self) -> str:
         """The host's architecture in QEMU's words."""
         with self._connection.use("asking for the architecture") as conn:

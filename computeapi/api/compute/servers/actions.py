@@ -14,7 +14,7 @@ from sqlalchemy import update
 from computeapi import clock, errors, journal, lifecycle, states, validation
 from computeapi.api import parameters as p
 from computeapi.api.compute import attach_interfaces
-from computeapi.api.compute.servers import images, rebuild, rescue, resize, shelve
+from computeapi.api.compute.servers import consoles, images, rebuild, rescue, resize, shelve
 from computeapi.api.compute.servers.loader import load
 from computeapi.ask import Refused, ask
 from computeapi.db.models import Server
@@ -70,6 +70,7 @@ RULES = [
         "See the events of an action with their tracebacks.",
         ("GET", "/servers/{server_id}/os-instance-actions/{request_id}"),
     ),
+    *consoles.RULES,
     *images.RULES,
     *rebuild.RULES,
     *rescue.RULES,
@@ -206,6 +207,7 @@ SERVER_ACTIONS: dict[str, Endpoint] = {
     "lock": _row(lock, "os-lock-server:lock", _NOTHING),
     "unlock": _row(unlock, "os-lock-server:unlock", _NOTHING),
     "os-getConsoleOutput": _row(console_output, "os-console-output", _CONSOLE_OUTPUT, status=200),
+    **{name: _row(consoles.get, "os-remote-consoles", body, status=200) for name, body in consoles.ACTIONS.items()},
     "changePassword": _row(change_password, "os-admin-password", _CHANGE_PASSWORD),
     "os-resetState": _row(reset_state, "os-admin-actions:reset_state", _RESET_STATE),
     "restore": _row(act("restore"), "os-deferred-delete:restore", _NOTHING),
