@@ -160,6 +160,7 @@ def upgrade() -> None:
         sa.Column("hypervisor_type", sa.String(length=32), nullable=False),
         sa.Column("hypervisor_version", sa.Integer(), nullable=False),
         sa.Column("host_ip", sa.String(length=64), nullable=False),
+        sa.Column("console_url", sa.String(length=255), nullable=False),
         sa.Column("cpu_info_json", sa.Text(), nullable=False),
         sa.Column("capabilities_json", sa.Text(), nullable=False),
         sa.Column("vcpus", sa.Integer(), nullable=False),
@@ -766,6 +767,23 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_certificates_authority_id"), ["authority_id"], unique=False)
 
     op.create_table(
+        "console_auth_tokens",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("server_id", sa.BigInteger(), nullable=False),
+        sa.Column("console_type", sa.String(length=32), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.Column("expires_at", sa.String(length=26), nullable=False),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_console_auth_tokens_server_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_console_auth_tokens")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_console_auth_tokens_token_hash")),
+    )
+    with op.batch_alter_table("console_auth_tokens", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_console_auth_tokens_expires_at"), ["expires_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_console_auth_tokens_server_id"), ["server_id"], unique=False)
+
+    op.create_table(
         "dns_entries",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("domain_id", sa.BigInteger(), nullable=False),
@@ -1170,6 +1188,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_dns_entries_address"))
 
     op.drop_table("dns_entries")
+    with op.batch_alter_table("console_auth_tokens", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_console_auth_tokens_server_id"))
+        batch_op.drop_index(batch_op.f("ix_console_auth_tokens_expires_at"))
+
+    op.drop_table("console_auth_tokens")
     with op.batch_alter_table("certificates", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_certificates_authority_id"))
 
