@@ -169,6 +169,13 @@ class Entry:
                 state.version = versions.negotiate(
                     req.get_header("OpenStack-API-Version"), req.get_header("X-OpenStack-Nova-API-Version")
                 )
+        elif service == "volume" and path.startswith("/volume/v3"):
+            first, _slash, rest = path.removeprefix("/volume/v3").removeprefix("/").partition("/")
+            if _PROJECT_ID.fullmatch(first):
+                state.url_project = first
+                req.path = f"/volume/v3/{rest}"
+            state.version = versions.VOLUME_MIN  # what an error is answered at
+            state.version = versions.negotiate_volume(req.get_header("OpenStack-API-Version"))
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, _resource: Any, _ok: bool) -> None:
         """Put the headers on that every answer has, and log the line."""
@@ -182,6 +189,11 @@ class Entry:
                 set_header("OpenStack-API-Version", f"compute {text}")
                 set_header("X-OpenStack-Nova-API-Version", text)
                 set_header("Vary", _VARY)
+        elif state.service == "volume":
+            set_header("X-Compute-Request-Id", state.request_id)
+            if state.version.major == versions.VOLUME_MIN.major:
+                set_header("OpenStack-API-Version", f"volume {state.version}")
+                set_header("Vary", "OpenStack-API-Version")
         elif state.service == "identity":
             set_header("Vary", "X-Auth-Token")
         took = time.perf_counter() - state.started
@@ -209,6 +221,8 @@ def _on_error(
     settings: Settings, req: falcon.Request, resp: falcon.Response, error: errors.Error, _params: Any
 ) -> None:
     status, name = errors.fault(error)
+    if req.context.service == "volume" and isinstance(error, errors.QuotaExceeded):
+        status, name = errors.fault(errors.TooLarge())  # Cinder's answer; Nova says 403
     for header, value in error.headers.items():
         resp.set_header(header, value)
     if status == 401:

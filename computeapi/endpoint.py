@@ -205,7 +205,7 @@ def authenticate(services: Services, service: str, row: Endpoint | None, req: fa
     context = services.authenticator.authenticate(req.get_header, state.request_id)
     state.user_id, state.project_id = context.user_id, context.project_id
     logs.know(user_id=context.user_id, project_id=context.project_id)
-    if service == "compute":
+    if service in ("compute", "volume"):
         if state.url_project is not None and state.url_project != context.project_id:
             raise errors.BadRequest("Malformed request url")
         if context.project_id is None:

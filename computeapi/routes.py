@@ -19,6 +19,8 @@ from computeapi.api.image.routes import IMAGE
 from computeapi.api.image.routes import RULES as IMAGE_RULES
 from computeapi.api.network.routes import NETWORK
 from computeapi.api.network.routes import RULES as NETWORK_RULES
+from computeapi.api.volume.routes import RULES as VOLUME_RULES
+from computeapi.api.volume.routes import VOLUME
 from computeapi.endpoint import Endpoint
 
 Table = dict[str, dict[str, Endpoint]]
@@ -38,12 +40,13 @@ ROUTES: dict[str, Table] = {
     "identity": IDENTITY,
     "image": IMAGE,
     "network": NETWORK,
+    "volume": VOLUME,
 }
 
 
 def list_rules() -> list[Any]:
     """Every policy rule with its default, for oslo.policy and its tools."""
-    return [*policy.base_rules(), *COMPUTE_RULES, *IDENTITY_RULES, *IMAGE_RULES, *NETWORK_RULES]
+    return [*policy.base_rules(), *COMPUTE_RULES, *IDENTITY_RULES, *IMAGE_RULES, *NETWORK_RULES, *VOLUME_RULES]
 
 
 def get_enforcer() -> Any:

@@ -30,11 +30,12 @@ from computeapi.endpoint import ANY_TOKEN, PUBLIC
 from computeapi.policy import Policy
 from computeapi.routes import ROUTES, list_rules
 from computeapi.settings import Settings
-from computeapi.versions import MAX, MIN
+from computeapi.versions import MAX, MIN, VOLUME_MAX, VOLUME_MIN
 from tests.conftest import Api
 from tests.databases import Engine
 from tests.hostile import BODIES, EXAMPLE_IMAGE, EXAMPLE_TEXT, SEGMENTS, TEXTS, VALUES, bodies, example
 from tests.tables import Line, lines
+from tests.wire.block import add_attachment, add_snapshot, add_volume
 from tests.wire.conftest import add_flavor, add_host, add_image, server_values
 
 LINES = list(lines())
@@ -74,6 +75,7 @@ class World:
         }
         self.names = self._fill(db)
         self.networks = self._fill_networks()
+        self.volumes = self._fill_volumes(db)
 
     def _fill(self, db: Database) -> dict[str, str]:
         add_host(db, "host1")
@@ -104,7 +106,8 @@ class World:
 
     def send(self, persona: str, method: str, url: str, data: bytes, kind: str | None, version: str) -> Any:
         """The answer to these bytes as a body of that Content-Type."""
-        headers = {"X-Auth-Token": self.personas[persona].token, "OpenStack-API-Version": f"compute {version}"}
+        asked = f"compute {version}, volume {VOLUME_MIN if version == str(MIN) else VOLUME_MAX}"
+        headers = {"X-Auth-Token": self.personas[persona].token, "OpenStack-API-Version": asked}
         if kind is not None:
             headers["Content-Type"] = kind
         return self._client.simulate_request(method, url, body=data, headers=headers)
@@ -128,8 +131,21 @@ class World:
             made[f"{noun}s"] = answer.json[noun]["id"]
         return made
 
+    def _fill_volumes(self, db: Database) -> dict[str, str]:
+        """The same of the volume service."""
+        owner = self.personas["member"]
+        volume = add_volume(db, owner)
+        return {
+            "volumes": volume,
+            "snapshots": add_snapshot(db, owner, volume_id=add_volume(db, owner)),
+            "attachments": add_attachment(db, owner, add_volume(db, owner, status="in-use")),
+            "types": self.personas["admin"].get("/volume/v3/types").json["volume_types"][0]["id"],
+        }
+
     def url(self, line: Line, **given: str) -> str:
         """The row's URL with what there is in place of its variables."""
+        if line.service == "volume" and "{id}" in line.template:
+            given.setdefault("id", self.volumes.get(line.template.split("/")[2], "x"))
         if line.service == "network" and "{id}" in line.template:
             given.setdefault("id", self.networks.get(line.template.split("/")[2], "x"))
         return re.sub(r"\{(\w+)\}", lambda found: given.get(found[1]) or self.names.get(found[1], "x"), line.path)

@@ -66,8 +66,8 @@ SERVICES = (
     Service("volumev3", "cinderv3", "/volume/v3", "Block Storage"),
 )
 
-# The types of SERVICES that are served. Add "block-storage" and "volumev3" with their routes.
-ENABLED = ("identity", "compute", "compute_legacy", "image", "network")
+# The types of SERVICES that are served.
+ENABLED = ("identity", "compute", "compute_legacy", "image", "network", "block-storage", "volumev3")
 
 
 def _services() -> Iterator[Service]:

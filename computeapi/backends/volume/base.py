@@ -94,6 +94,9 @@ class NewVolume:
     snapshot_id: str | None = None
     source_volume_id: str | None = None
     host: str | None = None  # on this one; a hint
+    image_properties: Mapping[str, str] = field(
+        default_factory=dict
+    )  # what is kept of the image: volume_image_metadata
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from computeapi.backends.volume.attachments import Attachments, wrong_status
 from computeapi.backends.volume.base import Attachment, NewVolume, SnapshotInfo, VolumeInfo
 from computeapi.context import Context
 from computeapi.db.engine import Database
-from computeapi.db.queries import quotas, volume_snapshots, volumes
+from computeapi.db.queries import quotas, volume_quotas, volume_snapshots, volume_types, volumes
 from computeapi.db.queries.volume_snapshots import SnapshotRow
 from computeapi.db.queries.volumes import AttachmentRow, VolumeRow, Wanted
 from computeapi.sealing import Seal
@@ -82,7 +82,9 @@ class EmbeddedVolumes(Attachments):
             )
         project_id = context.project_id or ""
         self.db.lock(conn, quotas.lock_name(project_id))
-        volumes.check_quota(conn, self.settings, project_id, volumes=1, gigabytes=size)
+        kind = volume_types.chosen(conn, new.volume_type, project_id)
+        volume_quotas.check_size(conn, self.settings, project_id, size)
+        volume_quotas.check(conn, self.settings, project_id, kind.name, volumes=1, gigabytes=size)
         host, zone = self._place(conn, new, origin.get("host"))
         key = volumes.create(
             conn,
@@ -96,7 +98,7 @@ class EmbeddedVolumes(Attachments):
                 "status": "creating" if host else "error",
                 "message": None if host else _NO_HOST,
                 "bootable": origin.get("bootable", 0),
-                "type_id": self._type(conn, new.volume_type),
+                "type_id": kind.uuid,
                 "availability_zone": zone,
                 "host": host,
                 "source_volume_id": new.source_volume_id,
@@ -127,15 +129,8 @@ class EmbeddedVolumes(Attachments):
             if source.status not in ("available", "in-use"):
                 raise errors.BadRequest("Invalid volume: Source volume status must be available or in-use.")
             return {"from": "original volume", "least": source.size_gb, **_inherited(source)}
-        return {"bootable": 1} if new.image_id else {}
-
-    def _type(self, conn: Connection, name: str | None) -> str | None:
-        if name is None:
-            return None
-        found = volume_snapshots.find_type(conn, name)
-        if found is None:
-            raise errors.NotFound(f"Volume type {name} could not be found.")
-        return found.uuid
+        properties = orjson.dumps(dict(new.image_properties)).decode()
+        return {"bootable": 1, "image_json": properties} if new.image_id else {}
 
     def _place(self, conn: Connection, new: NewVolume, host: str | None) -> tuple[str | None, str]:
         """The host that shall keep it, and its zone: that of its source, else the one with the fewest volumes."""
@@ -156,17 +151,20 @@ class EmbeddedVolumes(Attachments):
             return None, zone or self.settings.default_availability_zone
         return wanted
 
-    def delete(self, context: Context, volume_id: str, *, force: bool = False) -> None:
-        """Begin to delete it. `force`: in whatever status, if no server has it."""
+    def delete(self, context: Context, volume_id: str, *, force: bool = False, cascade: bool = False) -> None:
+        """Begin to delete it. `force`: in whatever status, if no server has it; `cascade`: after its snapshots."""
         with self.db.write() as conn:
             row = self.row(conn, context, volume_id, lock=True)
-            self.delete_in(conn, context, row, force=force)
+            self.delete_in(conn, context, row, force=force, cascade=cascade)
 
-    def delete_in(self, conn: Connection, context: Context, row: VolumeRow, *, force: bool = False) -> None:
+    def delete_in(
+        self, conn: Connection, context: Context, row: VolumeRow, *, force: bool = False, cascade: bool = False
+    ) -> None:
         """The same, in the caller's transaction, of a locked row."""
         if row.status == "deleting" and not force:
             return
-        has = volumes.attachments_of(conn, [row.uuid]) or volume_snapshots.of_volume(conn, row.uuid)
+        snapshots = volume_snapshots.of_volume(conn, row.uuid)
+        has = volumes.attachments_of(conn, [row.uuid]) or (snapshots and not cascade)
         if has or (row.status not in DELETABLE and not force):
             raise errors.BadRequest(
                 "Invalid volume: Volume status must be available or error or error_restoring or error_extending or "
@@ -176,6 +174,8 @@ class EmbeddedVolumes(Attachments):
         if row.host is None:
             volumes.remove(conn, row.id)
             return
+        for snapshot in snapshots:
+            self._delete_snapshot(conn, context, row, snapshot, force=force)
         volumes.change(conn, row.id, {"status": "deleting"})
         self.work(conn, context, row, "delete", row.host, ok="deleting", failed="error_deleting")
 
@@ -191,7 +191,8 @@ class EmbeddedVolumes(Attachments):
                     f"{row.size_gb}, extended: {size_gb})."
                 )
             self.db.lock(conn, quotas.lock_name(row.project_id))
-            volumes.check_quota(conn, self.settings, row.project_id, gigabytes=size_gb - row.size_gb)
+            volume_quotas.check_size(conn, self.settings, row.project_id, size_gb)
+            volume_quotas.check(conn, self.settings, row.project_id, row.type_name, gigabytes=size_gb - row.size_gb)
             volumes.change(conn, row.id, {"status": "extending"})
             host = self._host(conn, row)
             self.work(
@@ -326,7 +327,9 @@ class EmbeddedVolumes(Attachments):
     ) -> SnapshotInfo:
         """The same, in the caller's transaction, of a locked volume."""
         self.db.lock(conn, quotas.lock_name(volume.project_id))
-        volumes.check_quota(conn, self.settings, volume.project_id, snapshots=1, gigabytes=volume.size_gb)
+        volume_quotas.check(
+            conn, self.settings, volume.project_id, volume.type_name, snapshots=1, gigabytes=volume.size_gb
+        )
         volume_snapshots.create(
             conn,
             {
@@ -351,29 +354,28 @@ class EmbeddedVolumes(Attachments):
         """Begin to delete a snapshot."""
         with self.db.write() as conn:
             row = self.snapshot_row(conn, context, snapshot_id, lock=True)
-            if row.status == "deleting" and not force:
-                return
-            if row.status not in ("available", "error", "error_deleting") and not force:
-                raise errors.BadRequest(
-                    f"Invalid snapshot: Snapshot status must be available or error, but current status is: {row.status}"
-                )
-            if volume_snapshots.is_source(conn, row.uuid):
-                raise errors.BadRequest("Invalid snapshot: A volume is being made from it.")
             volume = volumes.get(conn, row.volume_id, None, lock=True)
-            if volume is None:
-                volume_snapshots.remove(conn, row.uuid)
-                return
-            volume_snapshots.change(conn, row.uuid, {"status": "deleting"})
-            self.work(
-                conn,
-                context,
-                volume,
-                "snapshot_delete",
-                self._host(conn, volume),
-                ok="deleting",
-                failed="error_deleting",
-                snapshot=row.uuid,
+            self._delete_snapshot(conn, context, volume, row, force=force)
+
+    def _delete_snapshot(
+        self, conn: Connection, context: Context, volume: VolumeRow | None, row: SnapshotRow, *, force: bool
+    ) -> None:
+        """The same, of a locked volume. Raises BadRequest for a status that forbids it."""
+        if row.status == "deleting" and not force:
+            return
+        if row.status not in ("available", "error", "error_deleting") and not force:
+            raise errors.BadRequest(
+                f"Invalid snapshot: Snapshot status must be available or error, but current status is: {row.status}"
             )
+        if volume_snapshots.is_source(conn, row.uuid):
+            raise errors.BadRequest("Invalid snapshot: A volume is being made from it.")
+        if volume is None:
+            volume_snapshots.remove(conn, row.uuid)
+            return
+        volume_snapshots.change(conn, row.uuid, {"status": "deleting"})
+        host = self._host(conn, volume)
+        lands = {"ok": "deleting", "failed": "error_deleting", "snapshot": row.uuid}
+        self.work(conn, context, volume, "snapshot_delete", host, None, **lands)
 
 
 def _project(context: Context) -> str | None:

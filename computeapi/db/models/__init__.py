@@ -39,6 +39,7 @@ from computeapi.db.models.operator import (
 )
 from computeapi.db.models.security_groups import DefaultRule, PortSecurityGroup, SecurityGroup, SecurityGroupRule
 from computeapi.db.models.servers import Allocation, BlockDevice, Flavor, FlavorAccess, Keypair, Server
+from computeapi.db.models.volume_types import VolumeDefaultType, VolumeQuota, VolumeTypeAccess
 from computeapi.db.models.volumes import Volume, VolumeAttachment, VolumeSnapshot, VolumeType
 
 __all__ = [
@@ -98,7 +99,10 @@ __all__ = [
     "User",
     "Volume",
     "VolumeAttachment",
+    "VolumeDefaultType",
+    "VolumeQuota",
     "VolumeSnapshot",
     "VolumeType",
+    "VolumeTypeAccess",
     "VpnAddress",
 ]

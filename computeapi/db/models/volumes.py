@@ -48,7 +48,7 @@ class Volume(Base):
     status: Mapped[str] = mapped_column(String(32))  # creating | available | reserved | in-use | deleting | error | …
     message: Mapped[LongText | None]  # why it is in error
     bootable: Mapped[int] = mapped_column(default=0)
-    read_only: Mapped[int] = mapped_column(default=0)
+    read_only: Mapped[int | None]  # NULL: nobody said
     type_id: Mapped[Uuid | None]
     availability_zone: Mapped[Name | None]
     host: Mapped[Name | None]  # whose compute service works on it; unless hosts share, only its guests can have it

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from computeapi import clock, errors
-from computeapi.db.models import BlockDevice, Host, Server, Volume, VolumeAttachment, VolumeSnapshot, VolumeType
-from computeapi.db.queries import quotas
+from computeapi.db.models import BlockDevice, Host, Server, Volume, VolumeAttachment, VolumeType
 from computeapi.db.queries.common import insert_key
 from computeapi.settings import Settings
 
@@ -32,7 +31,7 @@ class VolumeRow(NamedTuple):
     status: str
     message: str | None
     bootable: int
-    read_only: int
+    read_only: int | None
     type_id: str | None
     availability_zone: str | None
     host: str | None
@@ -230,43 +229,3 @@ def hosts_for(conn: Connection, settings: Settings, zone: str | None) -> list[tu
     rows = conn.execute(select(Host.name, Host.availability_zone).where(alive).order_by(taken, Host.name))
     found = [(row[0], row[1] or settings.default_availability_zone) for row in rows]
     return [each for each in found if zone is None or each[1] == zone]
-
-
-# --- quotas: Cinder's resources, counted from the rows; snapshots' GiB count too ---
-
-QUOTAS = ("volumes", "snapshots", "gigabytes")
-
-
-def limits(conn: Connection, settings: Settings, project_id: str) -> dict[str, int]:
-    """What a project may have; -1: no limit."""
-    own = quotas.limits_for(conn, settings, project_id)
-    return {name: own.get(name, getattr(settings, f"quota_{name}")) for name in QUOTAS}
-
-
-def used(conn: Connection, project_id: str) -> dict[str, int]:
-    """What it has."""
-    total = [
-        conn.execute(
-            select(func.count(), func.coalesce(func.sum(model.size_gb), 0)).where(model.project_id == project_id)
-        ).one()
-        for model in (Volume, VolumeSnapshot)
-    ]
-    return {"volumes": total[0][0], "snapshots": total[1][0], "gigabytes": int(total[0][1]) + int(total[1][1])}
-
-
-def check_quota(
-    conn: Connection, settings: Settings, project_id: str, *, volumes: int = 0, snapshots: int = 0, gigabytes: int = 0
-) -> None:
-    """Raise QuotaExceeded, in Cinder's words. Ask after `Database.lock(conn, quotas.lock_name(project_id))`."""
-    most, have = limits(conn, settings, project_id), used(conn, project_id)
-    if 0 <= most["gigabytes"] < have["gigabytes"] + gigabytes and gigabytes > 0:
-        raise errors.QuotaExceeded(
-            f"Requested volume or snapshot exceeds allowed gigabytes quota. Requested {gigabytes}G, quota is "
-            f"{most['gigabytes']}G and {have['gigabytes']}G has been consumed."
-        )
-    if volumes and 0 <= most["volumes"] < have["volumes"] + volumes:
-        raise errors.QuotaExceeded(
-            f"Maximum number of volumes allowed ({most['volumes']}) exceeded for quota 'volumes'."
-        )
-    if snapshots and 0 <= most["snapshots"] < have["snapshots"] + snapshots:
-        raise errors.QuotaExceeded(f"Maximum number of snapshots allowed ({most['snapshots']}) exceeded")
