@@ -556,6 +556,26 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_volume_attachments_volume_id"), ["volume_id"], unique=False)
 
     op.create_table(
+        "volume_default_types",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.String(length=64), nullable=False),
+        sa.Column("type_id", sa.String(length=36), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_default_types")),
+        sa.UniqueConstraint("project_id", name=op.f("uq_volume_default_types_project_id")),
+    )
+    op.create_table(
+        "volume_quotas",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("project_id", sa.String(length=64), nullable=False),
+        sa.Column("class_name", sa.String(length=64), nullable=False),
+        sa.Column("resource", sa.String(length=255), nullable=False),
+        sa.Column("most", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_quotas")),
+        sa.UniqueConstraint(
+            "project_id", "class_name", "resource", name=op.f("uq_volume_quotas_project_id_class_name_resource")
+        ),
+    )
+    op.create_table(
         "volume_snapshots",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("uuid", sa.String(length=36), nullable=False),
@@ -604,7 +624,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("bootable", sa.Integer(), nullable=False),
-        sa.Column("read_only", sa.Integer(), nullable=False),
+        sa.Column("read_only", sa.Integer(), nullable=True),
         sa.Column("type_id", sa.String(length=36), nullable=True),
         sa.Column("availability_zone", sa.String(length=255), nullable=True),
         sa.Column("host", sa.String(length=255), nullable=True),
@@ -1018,6 +1038,20 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_subnets_network_id"), ["network_id"], unique=False)
 
     op.create_table(
+        "volume_type_access",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("type_key", sa.BigInteger(), nullable=False),
+        sa.Column("project_id", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["type_key"], ["volume_types.id"], name=op.f("fk_volume_type_access_type_key"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_type_access")),
+        sa.UniqueConstraint("type_key", "project_id", name=op.f("uq_volume_type_access_type_key_project_id")),
+    )
+    with op.batch_alter_table("volume_type_access", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_volume_type_access_project_id"), ["project_id"], unique=False)
+
+    op.create_table(
         "action_events",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("action_id", sa.BigInteger(), nullable=False),
@@ -1141,6 +1175,10 @@ def downgrade() -> None:
 
     op.drop_table("baremetal_interfaces")
     op.drop_table("action_events")
+    with op.batch_alter_table("volume_type_access", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_volume_type_access_project_id"))
+
+    op.drop_table("volume_type_access")
     with op.batch_alter_table("subnets", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_subnets_network_id"))
 
@@ -1236,6 +1274,8 @@ def downgrade() -> None:
         batch_op.drop_index("ix_volume_snapshots_list")
 
     op.drop_table("volume_snapshots")
+    op.drop_table("volume_quotas")
+    op.drop_table("volume_default_types")
     with op.batch_alter_table("volume_attachments", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_volume_attachments_volume_id"))
         batch_op.drop_index(batch_op.f("ix_volume_attachments_server_id"))
