@@ -8,6 +8,7 @@ is left it says why, host by host.
 
 from __future__ import annotations
 
+import ipaddress
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, Integer, bindparam, delete, select, update
 
-from computeapi import clock
+from computeapi import clock, host_query
 from computeapi.db.models import Allocation, Host, Server
 from computeapi.db.queries import aggregates, server_groups
 from computeapi.db.queries.common import insert_row, update_row
@@ -56,6 +57,10 @@ class Candidate(NamedTuple):
     ram_ratio: float
     disk_ratio: float
     own_zone: str | None  # None: the default one
+    host_ip: str
+    hypervisor_type: str
+    hypervisor_version: int
+    hypervisor_hostname: str
 
 
 class NoValidHost(Exception):
@@ -148,6 +153,44 @@ def _group(host: Candidate, _wanted: Wanted, facts: _Facts) -> str | None:
     return None
 
 
+def _near(host: Candidate, wanted: Wanted, _facts: _Facts) -> str | None:
+    address = wanted.hints.get("build_near_host_ip")
+    if not address:
+        return None
+    near = ipaddress.ip_network(f"{address}{wanted.hints.get('cidr', '/24')}", strict=False)
+    return None if ipaddress.ip_address(host.host_ip) in near else "not near the address in build_near_host_ip"
+
+
+def _query(host: Candidate, wanted: Wanted, _facts: _Facts) -> str | None:
+    text = wanted.hints.get("query")
+    if not text or host_query.holds(host_query.read(text), _figures(host)):
+        return None
+    return "not what the query asks for"
+
+
+def _figures(host: Candidate) -> dict[str, Any]:
+    """What a query may name, by Nova's names."""
+    return {
+        "host": host.name,
+        "nodename": host.hypervisor_hostname,
+        "hypervisor_hostname": host.hypervisor_hostname,
+        "hypervisor_type": host.hypervisor_type,
+        "hypervisor_version": host.hypervisor_version,
+        "host_ip": host.host_ip,
+        "vcpus_total": host.vcpus,
+        "vcpus_used": host.vcpus_used,
+        "total_usable_ram_mb": host.memory_mb,
+        "free_ram_mb": host.memory_mb - host.memory_mb_used,
+        "total_usable_disk_gb": host.disk_gb,
+        "free_disk_mb": (host.disk_gb - host.disk_gb_used) * 1024,
+        "disk_mb_used": host.disk_gb_used * 1024,
+        "num_instances": host.servers,
+        "cpu_allocation_ratio": host.cpu_ratio,
+        "ram_allocation_ratio": host.ram_ratio,
+        "disk_allocation_ratio": host.disk_ratio,
+    }
+
+
 # --- extra specs: nova/scheduler/filters/extra_specs_ops.py ---
 
 _NUMBERS: dict[str, Callable[[Any, Any], bool]] = {
@@ -217,6 +260,8 @@ FILTERS: tuple[Filter, ...] = (
     _same_host,
     _different_host,
     _group,
+    _near,
+    _query,
 )
 
 _CANDIDATES = select(
@@ -235,6 +280,10 @@ _CANDIDATES = select(
     Host.ram_allocation_ratio,
     Host.disk_allocation_ratio,
     Host.availability_zone,
+    Host.host_ip,
+    Host.hypervisor_type,
+    Host.hypervisor_version,
+    Host.hypervisor_hostname,
 )
 
 

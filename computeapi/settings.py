@@ -41,6 +41,9 @@ class Settings:
         "", "DEFAULT", "URL that clients reach the API by, without a path. Empty: what the request's Host header says."
     )
     host: str = _option("", "DEFAULT", "Name of this compute host. Empty: the machine's host name.")
+    my_ip: str = _option(
+        "", "DEFAULT", "Address of this compute host, as os-hypervisors shows it. Empty: that of its way out."
+    )
     debug: bool = _option(False, "DEFAULT", "Log more.")
     log_format: str = _option(
         "text", "DEFAULT", "Log lines as text or as a JSON object each.", choices=("text", "json")
@@ -204,6 +207,18 @@ class Settings:
     def host_name(self) -> str:
         """The name this compute host registers by."""
         return self.host or socket.gethostname()
+
+    @property
+    def host_address(self) -> str:
+        """The address of this compute host. Nothing is sent to find it out."""
+        if self.my_ip:
+            return self.my_ip
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))
+                return str(probe.getsockname()[0])
+            except OSError:  # no way out
+                return "127.0.0.1"
 
     def secret(self, name: str) -> bytes:
         """A key of our own, kept in the state directory (mode 0600) and made on first use: 32 random bytes.

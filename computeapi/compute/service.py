@@ -348,6 +348,7 @@ def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | 
     values = {
         "started_at": moment,
         "last_seen_at": moment,
+        "host_ip": settings.host_address,
         "cpu_allocation_ratio": settings.cpu_allocation_ratio,
         "ram_allocation_ratio": settings.ram_allocation_ratio,
         "disk_allocation_ratio": settings.disk_allocation_ratio,

@@ -64,6 +64,14 @@ FILTERS = [
     ({}, Wanted(1, 1001, 10), "not enough memory"),
     ({}, Wanted(1, 100, 101), "not enough disk"),
     ({"vcpus_used": 10}, ONE, "not enough CPU"),
+    ({"host_ip": "10.2.0.1"}, Wanted(1, 1, 1, hints={"build_near_host_ip": "10.1.0.9"}), "not near the address"),
+    (
+        {"host_ip": "10.1.0.1"},
+        Wanted(1, 1, 1, hints={"build_near_host_ip": "10.1.0.9", "cidr": "/30"}),
+        "not near the address",
+    ),
+    ({}, Wanted(1, 1, 1, hints={"query": '[">", "$free_ram_mb", 1000]'}), "not what the query asks for"),
+    ({"servers": 1}, Wanted(1, 1, 1, hints={"query": '["=", "$num_instances", 0]'}), "not what the query asks for"),
     ({}, Wanted(1, 100, 10, hints={"same_host": "5f5f0c1e-0000-0000-0000-000000000000"}), "servers in same_host"),
 ]
 

@@ -150,6 +150,25 @@ def test_hints(api: Api, db: Database, body: dict[str, Any], key: str) -> None:
             assert json.loads(row.scheduler_hints_json) == {hint: value, "custom": "x"}
 
 
+@pytest.mark.parametrize("key", ["os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"])
+def test_hints_on_hosts(api: Api, db: Database, body: dict[str, Any], key: str) -> None:
+    add_host(db, "one", host_ip="10.1.0.1", memory_mb=2000, servers=1)
+    add_host(db, "two", host_ip="10.1.3.1")
+    asked: tuple[tuple[dict[str, Any], str | None], ...] = (
+        ({"build_near_host_ip": "10.1.0.7"}, "one"),
+        ({"build_near_host_ip": "10.1.3.7", "cidr": "/24"}, "two"),
+        ({"build_near_host_ip": "10.1.3.7", "cidr": "/29"}, "two"),
+        ({"build_near_host_ip": "10.1.3.9", "cidr": "/29"}, None),
+        ({"build_near_host_ip": "10.1.0.7", "cidr": "/16", "query": '["<", "$free_ram_mb", 5000]'}, "one"),
+        ({"query": '["and", [">", "$free_ram_mb", 5000], ["=", "$host", "two"]]'}, "two"),
+        ({"query": '["=", "$hypervisor_type", "QEMU"]'}, None),
+        ({"query": "[]"}, "two"),
+    )
+    for hints, host in asked:
+        row = row_of(db, api.post("/servers", {"server": body, key: hints}).json["server"]["id"])
+        assert (row.host, row.vm_state) == (host, "building" if host else "error"), hints
+
+
 BAD_HINTS: list[Any] = [
     {"group": "x"},
     {"group": str(uuid.UUID(int=5))},
@@ -158,6 +177,12 @@ BAD_HINTS: list[Any] = [
     {"same_host": 5},
     {"same_host": ["x"]},
     {"query": 5},
+    {"query": "x"},
+    {"query": {"and": []}},
+    {"query": '["drop table", 1]'},
+    {"query": "[" * 3000},
+    {"build_near_host_ip": "10.1.0.1", "cidr": "/99"},
+    {"build_near_host_ip": "10.1.0.1", "cidr": "/..::"},
     {"build_near_host_ip": "x"},
     {"cidr": "24"},
     [],

@@ -7,13 +7,14 @@ Checks and sentences: nova/api/openstack/compute/servers.py (create) and nova/co
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
 import secrets
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from computeapi import errors
+from computeapi import errors, host_query
 from computeapi.api import parameters as p
 from computeapi.api.compute.servers.passwords import generate_password
 from computeapi.db.queries.addresses import Requested
@@ -145,7 +146,22 @@ def _security_groups(server: dict[str, Any]) -> list[str]:
 
 def _hints(body: dict[str, Any]) -> dict[str, Any]:
     hints = body.get("os:scheduler_hints", body.get("OS-SCH-HNT:scheduler_hints")) or {}
+    _check_hints(hints)
     return {name: value for name, value in hints.items() if not name.startswith("_nova")}
+
+
+def _check_hints(hints: dict[str, Any]) -> None:
+    """What Nova leaves to the scheduler, whose servers end in ERROR then."""
+    if query := hints.get("query"):
+        try:
+            host_query.read(query if isinstance(query, str) else "{}")
+        except ValueError as error:
+            raise errors.BadRequest(f"The scheduler hint query can't be read: {error}.") from None
+    if "build_near_host_ip" in hints:
+        try:
+            ipaddress.ip_network(f"{hints['build_near_host_ip']}{hints.get('cidr', '/24')}", strict=False)
+        except ValueError:
+            raise errors.BadRequest("The scheduler hints build_near_host_ip and cidr are no network.") from None
 
 
 def check_personality(files: list[dict[str, str]], limits: dict[str, int]) -> None:
