@@ -112,6 +112,9 @@ class Resource:
 def _respond(
     services: Services, service: str, row: Endpoint, req: falcon.Request, resp: falcon.Response, **params: str
 ) -> None:
+    if "" in params.values():  # …/servers/ names no server, and is no list either
+        rows.authenticate(services, service, row, req)
+        raise errors.NotFound
     req.context.params = params
     if "server_id" in params:
         logs.know(server=params["server_id"])

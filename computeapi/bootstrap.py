@@ -129,7 +129,7 @@ def make_image(settings: Settings, db: Database, image_file: Path | None) -> Non
         if settings.hypervisor == "simulator":
             with tempfile.NamedTemporaryFile() as empty:
                 empty.truncate(2**20)
-                images.ensure_image(None, "tiny", Path(empty.name), "raw")
+                images.ensure_image(None, "tiny", Path(empty.name), "raw", {"hw_qemu_guest_agent": "yes"})
         return
     properties = {"os_distro": "busybox", "hw_qemu_guest_agent": "yes"}
     images.ensure_image(None, "tiny", image_file, "qcow2", properties)

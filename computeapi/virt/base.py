@@ -350,8 +350,10 @@ class Hypervisor(ABC):
 
 
 def console_tail(text: str, lines: int | None) -> str:
-    """The last `lines` lines of a console log; 0 or None is all of it (os-getConsoleOutput's `length`)."""
-    if not lines or lines < 0:
+    """The last `lines` lines of a console log (os-getConsoleOutput's `length`); None or -1 is all of it.
+
+    Counted as Nova does: what comes behind the last line's end is a line, though an empty one.
+    """
+    if lines is None or lines < 0:
         return text
-    kept: Sequence[str] = text.splitlines(keepends=True)[-lines:]
-    return "".join(kept)
+    return "\n".join(text.split("\n")[-lines:]) if lines else ""

@@ -421,9 +421,10 @@ def test_console(subject: Subject, guest: DomainSpec) -> None:
     driver.start(server)
     wait_for(lambda: "GUEST-READY" in driver.console_output(server, None), "the guest's marker on its console")
     whole = driver.console_output(server, None)
-    assert driver.console_output(server, 1) == whole.splitlines(keepends=True)[-1]
+    assert driver.console_output(server, 3) == "\n".join(whole.split("\n")[-3:])
     driver.power_off(server)
-    assert driver.console_output(server, 1000) == driver.console_output(server, 0) == whole
+    assert driver.console_output(server, 1000) == driver.console_output(server, -1) == whole
+    assert driver.console_output(server, 0) == ""
     driver.undefine(server)
     driver.define(guest)
     assert driver.console_output(server, None) == ""

@@ -311,14 +311,37 @@ def test_floatingips(admin: Api, api: Api, make_server: MakeServer, network: str
     assert len(api.get(f"/servers/{server}").json["server"]["addresses"]["private"]) == 1
 
 
-def test_external_networks_with_floating_ips_stay(admin: Api, api: Api) -> None:
+def test_external_networks_with_floating_ips(admin: Api, api: Api, make_server: MakeServer, network: str) -> None:
     public = external(admin)
     floating = api.post(f"{V}/floatingips", {"floatingip": {"floating_network_id": public}}).json["floatingip"]
     subnet = admin.get(f"{V}/subnets?network_id={public}").json["subnets"][0]["id"]
-    assert admin.delete(f"{V}/networks/{public}").status_code == 409
     assert admin.delete(f"{V}/subnets/{subnet}").status_code == 409
-    api.delete(f"{V}/floatingips/{floating['id']}")
-    assert admin.delete(f"{V}/networks/{public}").status_code == 204
+    server = make_server(network=network).uuid
+    port = api.get(f"{V}/ports?device_id={server}").json["ports"][0]["id"]
+    one = f"{V}/floatingips/{floating['id']}"
+    assert api.put(one, {"floatingip": {"port_id": port}}).status_code == 200
+    assert admin.delete(f"{V}/networks/{public}").status_code == 409
+    assert api.put(one, {"floatingip": {"port_id": None}}).status_code == 200
+    assert admin.delete(f"{V}/networks/{public}").status_code == 204  # and those in no use go with it
+    assert api.get(one).status_code == 404
+
+
+def test_a_router_that_leads_elsewhere(admin: Api, api: Api) -> None:
+    public, elsewhere = external(admin), external(admin, "elsewhere", "198.51.100.0/28")
+    inside = api.post(f"{V}/networks", {"network": {}}).json["network"]["id"]
+    body = {"network_id": inside, "cidr": "10.5.0.0/24", "ip_version": 4}
+    subnet = api.post(f"{V}/subnets", {"subnet": body}).json["subnet"]["id"]
+    port = api.post(f"{V}/ports", {"port": {"network_id": inside}}).json["port"]["id"]
+    router = f"{V}/routers/{api.post(f'{V}/routers', {'router': {}}).json['router']['id']}"
+    assert api.put(f"{router}/add_router_interface", {"subnet_id": subnet}).status_code == 200
+    wanted = {"floatingip": {"floating_network_id": public, "port_id": port}}
+    for gateway in ({}, {"network_id": elsewhere}):
+        assert api.put(router, {"router": {"external_gateway_info": gateway}}).status_code == 200
+        refused = api.post(f"{V}/floatingips", wanted)
+        name = refused.json["NeutronError"]["type"]
+        assert (refused.status_code, name) == (404, "ExternalGatewayForFloatingIPNotFound")
+    assert api.put(router, {"router": {"external_gateway_info": {"network_id": public}}}).status_code == 200
+    assert api.post(f"{V}/floatingips", wanted).status_code == 201
 
 
 def test_a_named_address(admin: Api, api: Api) -> None:

@@ -499,7 +499,8 @@ def test_small_lists(api: Api, admin: Api) -> None:
         "router",
     }
     assert admin.get(f"{V}/agents").json == {"agents": []}
-    assert api.get(f"{V}/agents").status_code == 403
+    assert api.get(f"{V}/agents").json == {"agents": []}
+    assert api.get(f"{V}/agents/x").status_code == 403
     assert api.get(f"{V}/service-providers").json == {"service_providers": []}
     net = network(api)["id"]
     subnet(api, net, "10.5.0.0/29")
@@ -509,3 +510,32 @@ def test_small_lists(api: Api, admin: Api) -> None:
     assert (one["total_ips"], one["used_ips"]) == (5, 1)
     listed = admin.get(f"{V}/network-ip-availabilities?ip_version=6").json["network_ip_availabilities"]
     assert listed == []
+
+
+# --- several at once ---
+
+
+def test_bulk(api: Api) -> None:
+    body = {"networks": [{"name": "a"}, {"network": {"name": "b"}}]}
+    first, second = made(api.post(f"{V}/networks", body), "networks")
+    assert (first["name"], second["name"]) == ("a", "b")
+    blocks = [{"network_id": n["id"], "cidr": "10.7.0.0/24", "ip_version": 4} for n in (first, second)]
+    assert [s["cidr"] for s in made(api.post(f"{V}/subnets", {"subnets": blocks}), "subnets")] == ["10.7.0.0/24"] * 2
+    ports = made(
+        api.post(f"{V}/ports", {"ports": [{"network_id": first["id"]}, {"network_id": second["id"]}]}), "ports"
+    )
+    assert [p["network_id"] for p in ports] == [first["id"], second["id"]]
+    routers = made(api.post(f"{V}/routers", {"routers": [{"name": "r"}]}), "routers")
+    assert [r["name"] for r in routers] == ["r"]
+
+
+def test_bulk_makes_all_or_none(api: Api) -> None:
+    one = network(api)
+    ports = [{"network_id": one["id"]}, {"network_id": str(uuid.uuid4())}]
+    assert api.post(f"{V}/ports", {"ports": ports}).status_code == 404
+    assert api.get(f"{V}/ports").json["ports"] == []
+
+
+@pytest.mark.parametrize("bodies", [[], {}, None, 5, [{"name": "n"}] * 101, [None], ["x"], [{"name": 5}]])
+def test_bulk_bad_values(api: Api, bodies: object) -> None:
+    refused(api.post(f"{V}/networks", {"networks": bodies}), 400, "HTTPBadRequest")

@@ -52,6 +52,8 @@ def test_default_group(api: Api, admin: Api) -> None:
     assert admin.delete(f"{GROUPS}/{made['id']}").status_code == 204
     taken = api.post(GROUPS, {"security_group": {"name": "Default"}})
     assert (taken.status_code, kind(taken)) == (409, "SecurityGroupDefaultAlreadyExists")
+    taken = api.put(f"{GROUPS}/{make(api)['id']}", {"security_group": {"name": "default"}})
+    assert (taken.status_code, kind(taken)) == (409, "SecurityGroupDefaultAlreadyExists")
 
 
 def test_create_show_update_delete(api: Api) -> None:
@@ -88,6 +90,19 @@ def test_rules_come_and_go(api: Api) -> None:
     assert api.delete(one).status_code == 204
     missing = api.delete(one)
     assert (missing.status_code, kind(missing)) == (404, "SecurityGroupRuleNotFound")
+
+
+def test_no_such_remote_group(api: Api) -> None:
+    group = make(api)["id"]
+    for remote in ("bad_group_id", str(uuid.uuid4())):
+        missing = add_rule(api, group, remote_group_id=remote)
+        assert (missing.status_code, kind(missing)) == (404, "SecurityGroupNotFound")
+
+
+@pytest.mark.parametrize("protocol", ["icmp", "tcp"])
+def test_port_minus_one(api: Api, protocol: str) -> None:
+    answer = add_rule(api, make(api)["id"], protocol=protocol, port_range_min=-1, port_range_max=25)
+    assert (answer.status_code, kind(answer)) == (400, "SecurityGroupInvalidPortValue")
 
 
 def test_several_rules_at_once(api: Api) -> None:

@@ -107,7 +107,7 @@ def test_everything_at_once(api: Api, db: Database, body: dict[str, Any], networ
         user_data=base64.b64encode(b"#!/bin/sh").decode(),
         config_drive=True,
         accessIPv4="1.2.3.4",
-        accessIPv6="fd00::1",
+        accessIPv6="FD00:0:0::0.0.0.1",
         security_groups=[{"name": "default"}, {"name": "default"}],
         availability_zone="nova",
         networks=[{"uuid": network, "fixed_ip": "10.1.0.77"}],

@@ -56,7 +56,7 @@ def test_rebuild(
         adminPass="secret pass",
         metadata={"new": "2"},
         accessIPv4="1.2.3.4",
-        accessIPv6="80fe::",
+        accessIPv6="80FE:0:0:0:0:0:0:0",
         personality=[{"path": "/etc/banner", "contents": base64.b64encode(b"hello").decode()}],
         **{"OS-DCF:diskConfig": "AUTO"},
     )

@@ -48,3 +48,12 @@ def test_no_token(api: Any) -> None:
     answer = api.get("/servers", headers={"X-Auth-Token": ""})
     assert answer.status_code == 401
     assert answer.json["unauthorized"]["code"] == 401
+
+
+@pytest.mark.parametrize("path", ["/servers/", "/flavors/", "/images/", "/os-simple-tenant-usage/", "/os-keypairs/"])
+def test_an_empty_id_is_none(api: Any, path: str) -> None:
+    admin = api.become("admin")
+    for call in (admin.get, admin.delete):
+        answer = call(path)
+        assert (answer.status_code, answer.json["itemNotFound"]["code"]) == (404, 404)
+    assert api.get(path, headers={"X-Auth-Token": ""}).status_code == 401

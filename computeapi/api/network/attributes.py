@@ -39,10 +39,11 @@ class Attribute:
     rule: str = ""
 
 
-def read(call: Call, word: str, table: Mapping[str, Attribute]) -> dict[str, Any]:
+def read(call: Call, word: str, table: Mapping[str, Attribute], body: Any = None) -> dict[str, Any]:
     """The body's attributes, validated; on POST with the defaults of the rest. Raises BadRequest, Forbidden."""
     creating = call.request.method == "POST"
-    given = call.body.get(word) if isinstance(call.body, dict) else None
+    body = call.body if body is None else body
+    given = body.get(word) if isinstance(body, dict) else None
     if not isinstance(given, dict):
         raise errors.BadRequest(f"Unable to find '{word}' in request body")
     given = _one_project(given)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Floating IPs in the Networking API. Checks and sentences: neutron/db/l3_db.py. No router is asked for: the hosts
-translate where a router would."""
+"""Floating IPs in the Networking API. Checks and sentences: neutron/db/l3_db.py. No router is needed: the hosts
+translate where a router would. But where there are routers, they must lead there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from computeapi.api.network import attributes as a
 from computeapi.api.network import views
 from computeapi.api.network.attributes import Attribute
 from computeapi.api.network.common import scope, view_one
+from computeapi.api.network.creating import creator
 from computeapi.db.models import Port
 from computeapi.db.queries import floating_ips as queries
 from computeapi.db.queries import floating_pools, network_quotas
@@ -77,22 +78,23 @@ def _port_details(row: Found) -> dict[str, Any]:
     }
 
 
-def create(call: Call) -> dict[str, Any]:
-    """POST /v2.0/floatingips. Raises BadRequest, NotFound (network, port), Conflict (no address, OverQuota)."""
-    values = a.read(call, "floatingip", CREATE)
+def _create(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, Any]:
+    """Raises BadRequest, NotFound (network, port, way out), Conflict (no address, OverQuota)."""
     project_id = a.owner(call, values) or ""
     services = call.services
-    with services.db.write() as conn:
-        network = lookups.find(conn, NETWORKS, values["floating_network_id"], scope(call))
-        if not network.external:
-            raise _bad(f"Network {network.uuid} is not a valid external network")
-        target = _target(call, conn, values)
-        network_quotas.check(services.db, conn, services.settings, project_id, "floatingip")
-        floating_uuid = _take(call, conn, network, project_id, values)
-        found = lookups.find(conn, FLOATING_IPS, floating_uuid, None)
-        if target:
-            associate(conn, found, *target)
-        return _answer(call, conn, floating_uuid)
+    network = lookups.find(conn, NETWORKS, values["floating_network_id"], scope(call))
+    if not network.external:
+        raise _bad(f"Network {network.uuid} is not a valid external network")
+    target = _target(call, conn, values)
+    network_quotas.check(services.db, conn, services.settings, project_id, "floatingip")
+    floating_uuid = _take(call, conn, network, project_id, values)
+    found = lookups.find(conn, FLOATING_IPS, floating_uuid, None)
+    if target:
+        associate(conn, found, *target)
+    return _answer(call, conn, floating_uuid)["floatingip"]
+
+
+create = creator("floatingip", CREATE, _create)
 
 
 def _bad(message: str) -> errors.BadRequest:
@@ -124,7 +126,7 @@ def _take(call: Call, conn: Connection, network: Any, project_id: str, values: d
         ) from None
 
 
-def _answer(call: Call, conn: Connection, floating_uuid: str) -> dict[str, Any]:
+def _answer(call: Call, conn: Connection, floating_uuid: str) -> dict[str, dict[str, Any]]:
     found = lookups.find(conn, FLOATING_IPS, floating_uuid, None)
     return {"floatingip": view_one(call, FLOATING_IPS, found, view, conn)}
 
@@ -155,12 +157,20 @@ def _target(call: Call, conn: Connection, values: dict[str, Any]) -> tuple[int, 
 
 
 def associate(conn: Connection, row: Found, port_key: int, fixed_address: str) -> None:
-    """A floating IP is for that address. Raises Conflict where another one of its network is."""
+    """A floating IP is for that address. Raises Conflict where another one of its network is, NotFound where the
+    address has routers and none of them leads to that network."""
     if queries.has_one(conn, port_key, fixed_address, row.network_id, row.id):
         raise errors.Conflict(
             f"Cannot associate floating IP {row.address} ({row.uuid}) using fixed IP {fixed_address}, as that fixed IP "
             f"already has a floating IP on external network {row.network_uuid}.",
             kind="FloatingIPPortAlreadyAssociated",
+        )
+    ways = queries.ways_out(conn, port_key, fixed_address)
+    if ways and row.network_id not in ways:
+        raise errors.NotFound(
+            f"External network {row.network_uuid} is not reachable from the subnet of {fixed_address}. Therefore, "
+            f"cannot associate Port with a Floating IP.",
+            kind="ExternalGatewayForFloatingIPNotFound",
         )
     floating_pools.attach(conn, row, port_key, fixed_address)
 

@@ -13,10 +13,11 @@ from computeapi.api.network import attributes as a
 from computeapi.api.network import views
 from computeapi.api.network.attributes import Attribute
 from computeapi.api.network.common import view_one
+from computeapi.api.network.creating import creator
 from computeapi.db.engine import Database
 from computeapi.db.models import Network
+from computeapi.db.queries import floating_pools, network_quotas
 from computeapi.db.queries import network_changes as changes
-from computeapi.db.queries import network_quotas
 from computeapi.db.queries import networks as queries
 from computeapi.db.queries.common import insert_key
 from computeapi.db.queries.networks import NETWORKS
@@ -77,27 +78,28 @@ def columns(values: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def create(call: Call) -> dict[str, Any]:
-    """POST /v2.0/networks. Raises Conflict (OverQuota, VlanIdInUse)."""
-    values = a.read(call, "network", CREATE)
+def _create(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, Any]:
+    """Raises Conflict (OverQuota, VlanIdInUse)."""
     project_id = a.owner(call, values)
     row = columns(values, _COLUMNS) | {"mtu": values["mtu"] or None}
     services, network_uuid = call.services, str(uuid.uuid4())
-    with services.db.write() as conn:
-        network_quotas.check(services.db, conn, services.settings, project_id, "network")
-        _check_segment(conn, services.db, row)
-        insert_key(
-            conn,
-            insert(Network).values(
-                uuid=network_uuid,
-                project_id=project_id,
-                bridge=changes.bridge_name(network_uuid),
-                created_at=clock.now(),
-                **row,
-            ),
-        )
-        found = queries.find(conn, NETWORKS, network_uuid, None)
-        return {"network": view_one(call, NETWORKS, found, views.networks, conn)}
+    network_quotas.check(services.db, conn, services.settings, project_id, "network")
+    _check_segment(conn, services.db, row)
+    insert_key(
+        conn,
+        insert(Network).values(
+            uuid=network_uuid,
+            project_id=project_id,
+            bridge=changes.bridge_name(network_uuid),
+            created_at=clock.now(),
+            **row,
+        ),
+    )
+    found = queries.find(conn, NETWORKS, network_uuid, None)
+    return view_one(call, NETWORKS, found, views.networks, conn)
+
+
+create = creator("network", CREATE, _create)
 
 
 def require(conn: Connection, network: Any) -> None:
@@ -160,8 +162,11 @@ def _check_external(conn: Connection, target: Any) -> None:
 
 
 def remove(call: Call) -> None:
-    """DELETE /v2.0/networks/{id}, with its subnets. Raises Conflict (NetworkInUse)."""
+    """DELETE /v2.0/networks/{id}, with its subnets and the floating IPs that are for no port. Raises Conflict
+    (NetworkInUse)."""
     with call.services.db.write() as conn:
+        changes.lock_network(conn, call.target.id)
+        floating_pools.drop_unused(conn, call.target.id)
         if not changes.delete_network(conn, call.target.id):
             raise errors.Conflict(
                 f"Unable to complete operation on network {call.target.uuid}. There are one or more ports still in "

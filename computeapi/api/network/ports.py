@@ -14,6 +14,7 @@ from computeapi.api.network import attributes as a
 from computeapi.api.network import views
 from computeapi.api.network.attributes import Attribute
 from computeapi.api.network.common import invalid, is_admin, scope, view_one
+from computeapi.api.network.creating import creator
 from computeapi.api.network.networks import columns, require
 from computeapi.db.models import Port
 from computeapi.db.queries import addresses, firewall, interfaces, network_quotas, security_groups, servers
@@ -97,25 +98,26 @@ def _row(values: dict[str, Any], binding: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def create(call: Call) -> dict[str, Any]:
-    """POST /v2.0/ports. Raises BadRequest, NotFound (network), Conflict (addresses, MAC address, OverQuota)."""
-    values = a.read(call, "port", CREATE)
+def _create(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, Any]:
+    """Raises BadRequest, NotFound (network), Conflict (addresses, MAC address, OverQuota)."""
     project_id = a.owner(call, values)
     _check_owner(call, values)
     services = call.services
-    with services.db.write() as conn:
-        network = queries.find(conn, NETWORKS, values["network_id"], scope(call))
-        if network.project_id != call.context.project_id and not network.shared and not is_admin(call):
-            raise errors.Forbidden("Ports on an external network are made by its owner.")
-        require(conn, network)
-        network_quotas.check(services.db, conn, services.settings, project_id, "port")
-        values.setdefault("port_security_enabled", bool(network.port_security))
-        port_uuid = make(conn, network, project_id, values.get("fixed_ips"), _row(values, {}))
+    network = queries.find(conn, NETWORKS, values["network_id"], scope(call))
+    if network.project_id != call.context.project_id and not network.shared and not is_admin(call):
+        raise errors.Forbidden("Ports on an external network are made by its owner.")
+    require(conn, network)
+    network_quotas.check(services.db, conn, services.settings, project_id, "port")
+    values.setdefault("port_security_enabled", bool(network.port_security))
+    port_uuid = make(conn, network, project_id, values.get("fixed_ips"), _row(values, {}))
+    found = queries.find(conn, PORTS, port_uuid, None)
+    if values.get("security_groups") is not None:
+        set_groups(call, conn, found, values["security_groups"])
         found = queries.find(conn, PORTS, port_uuid, None)
-        if values.get("security_groups") is not None:
-            set_groups(call, conn, found, values["security_groups"])
-            found = queries.find(conn, PORTS, port_uuid, None)
-        return {"port": view_one(call, PORTS, found, views.ports, conn)}
+    return view_one(call, PORTS, found, views.ports, conn)
+
+
+create = creator("port", CREATE, _create)
 
 
 def make(

@@ -15,6 +15,7 @@ from computeapi.api.network import attributes as a
 from computeapi.api.network import ports, views
 from computeapi.api.network.attributes import Attribute
 from computeapi.api.network.common import is_admin, scope, view_one
+from computeapi.api.network.creating import creator
 from computeapi.api.network.networks import columns
 from computeapi.db.models import Router
 from computeapi.db.queries import network_changes as changes
@@ -50,23 +51,24 @@ def _bad(message: str) -> errors.BadRequest:
     return errors.BadRequest(f"Bad router request: {message}.", kind="BadRequest")
 
 
-def create(call: Call) -> dict[str, Any]:
-    """POST /v2.0/routers."""
-    values = a.read(call, "router", TABLE)
+def _create(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, Any]:
     project_id = a.owner(call, values)
     services = call.services
-    with services.db.write() as conn:
-        network_quotas.check(services.db, conn, services.settings, project_id, "router")
-        key = statements.insert_router(
-            conn,
-            uuid=(router_uuid := str(uuid.uuid4())),
-            project_id=project_id,
-            created_at=clock.now(),
-            **columns(values, _COLUMNS),
-        )
-        if values.get("external_gateway_info"):
-            _set_gateway(call, conn, key, values["external_gateway_info"])
-        return _answer(call, conn, router_uuid)
+    network_quotas.check(services.db, conn, services.settings, project_id, "router")
+    key = statements.insert_router(
+        conn,
+        uuid=(router_uuid := str(uuid.uuid4())),
+        project_id=project_id,
+        created_at=clock.now(),
+        **columns(values, _COLUMNS),
+    )
+    if values.get("external_gateway_info"):
+        _set_gateway(call, conn, key, values["external_gateway_info"])
+    found = queries.find(conn, ROUTERS, router_uuid, None)
+    return view_one(call, ROUTERS, found, views.routers, conn)
+
+
+create = creator("router", TABLE, _create)
 
 
 def _answer(call: Call, conn: Connection, router_uuid: str) -> dict[str, Any]:

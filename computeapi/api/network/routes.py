@@ -123,7 +123,7 @@ NETWORK: Table = {
     "/v2.0/quotas/{project_id}/details.json": _DETAILS,
     # --- small lists ---
     "/v2.0/availability_zones": {"GET": endpoint(extras.zones, "get_availability_zone")},
-    "/v2.0/agents": {"GET": endpoint(extras.agents, "get_agent")},
+    "/v2.0/agents": {"GET": endpoint(extras.agents, ANY_TOKEN)},  # whose there are none: no filter is needed
     "/v2.0/agents/{id}": {"GET": endpoint(extras.agent, "get_agent")},
     "/v2.0/service-providers": {"GET": endpoint(extras.providers, "get_service_provider")},
     "/v2.0/network-ip-availabilities": {"GET": endpoint(extras.availabilities, _AVAILABILITY)},

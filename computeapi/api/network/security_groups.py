@@ -15,6 +15,7 @@ from computeapi.api.network import views
 from computeapi.api.network.attributes import Attribute
 from computeapi.api.network.common import index as list_of
 from computeapi.api.network.common import is_admin, scope, view_one
+from computeapi.api.network.creating import creator
 from computeapi.api.network.networks import columns
 from computeapi.db.models import SecurityGroup
 from computeapi.db.queries import network_changes as changes
@@ -109,23 +110,24 @@ def ensure_default(call: Call, project_id: str) -> None:
             queries.ensure_default(conn, project_id)
 
 
-def create(call: Call) -> dict[str, Any]:
-    """POST /v2.0/security-groups. Raises Conflict (OverQuota, the reserved name)."""
-    values = a.read(call, "security_group", CREATE)
+def _create(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, Any]:
+    """Raises Conflict (OverQuota, the reserved name)."""
     project_id = a.owner(call, values) or ""
     services = call.services
-    with services.db.write() as conn:
-        queries.ensure_default(conn, project_id)
-        network_quotas.check(services.db, conn, services.settings, project_id, "security_group")
-        _, group_uuid = queries.insert_group(
-            conn, project_id, values["name"], values["description"], stateful=int(values["stateful"])
-        )
-        return _answer(call, conn, group_uuid)
+    queries.ensure_default(conn, project_id)
+    network_quotas.check(services.db, conn, services.settings, project_id, "security_group")
+    _, group_uuid = queries.insert_group(
+        conn, project_id, values["name"], values["description"], stateful=int(values["stateful"])
+    )
+    return _shown(call, conn, group_uuid)
 
 
-def _answer(call: Call, conn: Connection, group_uuid: str) -> dict[str, Any]:
+create = creator("security_group", CREATE, _create)
+
+
+def _shown(call: Call, conn: Connection, group_uuid: str) -> dict[str, Any]:
     found = lookups.find(conn, SECURITY_GROUPS, group_uuid, None)
-    return {"security_group": view_one(call, SECURITY_GROUPS, found, view, conn)}
+    return view_one(call, SECURITY_GROUPS, found, view, conn)
 
 
 def change(call: Call) -> dict[str, Any]:
@@ -134,10 +136,12 @@ def change(call: Call) -> dict[str, Any]:
     target = call.target
     if target.default_of and values.get("name", target.name) != target.name:
         raise errors.Conflict("Updating default security group not allowed.", kind="SecurityGroupCannotUpdateDefault")
+    if not target.default_of and "name" in values:
+        _not_default(values["name"])
     row = columns(values, {name: name for name in ("name", "description", "stateful")})
     with call.services.db.write() as conn:
         rename(conn, target, row)
-        return _answer(call, conn, target.uuid)
+        return {"security_group": _shown(call, conn, target.uuid)}
 
 
 def rename(conn: Connection, target: Any, row: dict[str, Any]) -> None:
@@ -195,9 +199,9 @@ def _port(value: Any) -> int | None:
         return None
     if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) <= 6:
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not -1 <= value <= MAX_PORT:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_PORT:
         raise errors.BadRequest(f"Invalid value for port {str(value)[:80]}", kind="SecurityGroupInvalidPortValue")
-    return None if value == -1 else value
+    return value
 
 
 def _prefix(value: Any) -> str | None:
@@ -226,7 +230,7 @@ CREATE_RULE: dict[str, Attribute] = {
     "port_range_min": Attribute(_port, default=None),
     "port_range_max": Attribute(_port, default=None),
     "remote_ip_prefix": Attribute(_prefix, default=None),
-    "remote_group_id": Attribute(a.or_none(a.identifier), default=None),
+    "remote_group_id": Attribute(a.or_none(a.text(64)), default=None),
     "remote_address_group_id": Attribute(a.nothing),
     "description": Attribute(a.text(), default=""),
     "project_id": Attribute(a.project),
@@ -262,26 +266,8 @@ def view_rules(_call: Call, _conn: Connection, rows: list[Found], _keys: Select[
     return [_rule_view(row) for row in rows]
 
 
-def create_rule(call: Call) -> dict[str, Any]:
-    """POST /v2.0/security-group-rules; several at once by `security_group_rules`. Raises BadRequest, NotFound (a
-    group), Conflict (there is one like it, OverQuota)."""
-    many = isinstance(call.body, dict) and isinstance(call.body.get("security_group_rules"), list)
-    if not many:
-        values = a.read(call, "security_group_rule", CREATE_RULE)
-        with call.services.db.write() as conn:
-            return {"security_group_rule": _create_one(call, conn, values)}
-    bodies = call.body["security_group_rules"]
-    if not 0 < len(bodies) <= a.MAX_ITEMS:
-        raise errors.BadRequest("Resources required")
-    with call.services.db.write() as conn:
-        made = []
-        for body in bodies:  # a request's, bounded
-            call.body = {"security_group_rule": body}
-            made.append(_create_one(call, conn, a.read(call, "security_group_rule", CREATE_RULE)))
-        return {"security_group_rules": made}
-
-
-def _create_one(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, Any]:
+def _create_rule(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, Any]:
+    """Raises BadRequest, NotFound (a group), Conflict (there is one like it, OverQuota)."""
     a.owner(call, values)
     check_ports(values)
     prefix, remote_uuid = values["remote_ip_prefix"], values["remote_group_id"]
@@ -314,6 +300,9 @@ def _create_one(call: Call, conn: Connection, values: dict[str, Any]) -> dict[st
         },
     )
     return view_one(call, RULES, lookups.find(conn, RULES, rule_uuid, None), view_rules, conn)
+
+
+create_rule = creator("security_group_rule", CREATE_RULE, _create_rule)
 
 
 def add_rule(conn: Connection, group: Any, rule: dict[str, Any]) -> str:

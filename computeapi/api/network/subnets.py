@@ -16,6 +16,7 @@ from computeapi.api.network import attributes as a
 from computeapi.api.network import views
 from computeapi.api.network.attributes import Attribute
 from computeapi.api.network.common import invalid, scope, view_one
+from computeapi.api.network.creating import creator
 from computeapi.api.network.networks import require
 from computeapi.db.models import Subnet
 from computeapi.db.queries import network_changes as changes
@@ -51,30 +52,29 @@ TABLE: dict[str, Attribute] = {
 }
 
 
-def create(call: Call) -> dict[str, Any]:
-    """POST /v2.0/subnets. Raises BadRequest, NotFound (network), Conflict (pools, gateway, OverQuota)."""
-    values = a.read(call, "subnet", TABLE)
+def _create(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, Any]:
+    """Raises BadRequest, NotFound (network), Conflict (pools, gateway, OverQuota)."""
     block = _block(values)
     project_id = a.owner(call, values)
     _check_servers(values["dns_nameservers"], "the new subnet")
     _check_modes(values)
     services = call.services
-    with services.db.write() as conn:
-        network = queries.find(conn, NETWORKS, values["network_id"], scope(call))
-        call.check("create_subnet", network.project_id or "-")
-        require(conn, network)
-        network_quotas.check(services.db, conn, services.settings, project_id, "subnet")
-        if changes.overlapping(conn, block, network_key=network.id):
-            raise invalid(
-                f"Requested subnet with cidr: {block} for network: {network.uuid} overlaps with another subnet"
-            )
-        gateway = values.get("gateway_ip", str(block.network_address + 1))
-        pools = _pools(values.get("allocation_pools"), block, gateway)
-        _key, subnet_uuid = changes.insert_subnet(
-            conn, network.id, block, gateway, pools, project_id=project_id, **_columns(values)
-        )
-        found = queries.find(conn, SUBNETS, subnet_uuid, None)
-        return {"subnet": view_one(call, SUBNETS, found, views.subnets, conn)}
+    network = queries.find(conn, NETWORKS, values["network_id"], scope(call))
+    call.check("create_subnet", network.project_id or "-")
+    require(conn, network)
+    network_quotas.check(services.db, conn, services.settings, project_id, "subnet")
+    if changes.overlapping(conn, block, network_key=network.id):
+        raise invalid(f"Requested subnet with cidr: {block} for network: {network.uuid} overlaps with another subnet")
+    gateway = values.get("gateway_ip", str(block.network_address + 1))
+    pools = _pools(values.get("allocation_pools"), block, gateway)
+    _key, subnet_uuid = changes.insert_subnet(
+        conn, network.id, block, gateway, pools, project_id=project_id, **_columns(values)
+    )
+    found = queries.find(conn, SUBNETS, subnet_uuid, None)
+    return view_one(call, SUBNETS, found, views.subnets, conn)
+
+
+create = creator("subnet", TABLE, _create)
 
 
 def _columns(values: dict[str, Any]) -> dict[str, Any]:

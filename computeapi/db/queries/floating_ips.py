@@ -11,7 +11,15 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, s
 from computeapi import clock
 from computeapi.db.models import FixedIp, FloatingIp, Network, Port, Router, Server, Subnet
 from computeapi.db.queries import firewall
-from computeapi.db.queries.networks import DEVICE_ID, PORT_STATUS, ROUTER_INTERFACE, Kind, own, tag_filters
+from computeapi.db.queries.networks import (
+    DEVICE_ID,
+    PORT_STATUS,
+    ROUTER_GATEWAY,
+    ROUTER_INTERFACE,
+    Kind,
+    own,
+    tag_filters,
+)
 
 STATUS = case((FloatingIp.port_id.is_not(None), "ACTIVE"), else_="DOWN")
 _PORT_NETWORK = Network.__table__.alias("port_network")
@@ -127,6 +135,26 @@ def routers_of(conn: Connection, keys: Any) -> dict[int, str]:
         .order_by(Router.id.desc())
     )
     return {row[0]: row[1] for row in rows}
+
+
+def ways_out(conn: Connection, port_key: int, fixed_address: str) -> set[int | None]:
+    """The keys of the external networks that the routers of a fixed address lead to (None: to none); empty without
+    routers."""
+    beside, inside, gateway = FixedIp.__table__.alias(), Port.__table__.alias(), Port.__table__.alias()
+    leads = and_(gateway.c.router_id == inside.c.router_id, gateway.c.device_owner == ROUTER_GATEWAY)
+    found = conn.execute(
+        select(gateway.c.network_id)
+        .select_from(FixedIp)
+        .join(beside, beside.c.subnet_id == FixedIp.subnet_id)
+        .join(inside, inside.c.id == beside.c.port_id)
+        .outerjoin(gateway, leads)
+        .where(
+            FixedIp.port_id == port_key,
+            FixedIp.address == fixed_address,
+            inside.c.device_owner == ROUTER_INTERFACE,
+        )
+    )
+    return set(found.scalars())
 
 
 def fixed_addresses(conn: Connection, *chosen: ColumnElement[bool]) -> list[Any]:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from computeapi import clock
 from computeapi.db.models import DnsEntry, FixedIp, FloatingIp, Network, Port, Subnet
@@ -110,6 +110,15 @@ def give_back(conn: Connection, row: Any) -> None:
         return
     conn.execute(delete(FloatingIp).where(FloatingIp.id == row.id))
     changes.unreserve(conn, row.subnet_id, row.address)
+
+
+def drop_unused(conn: Connection, network_key: int) -> None:
+    """An external network's floating IPs that are for no port are gone, and their names with them."""
+    unused = and_(FloatingIp.network_id == network_key, FloatingIp.port_id.is_(None))
+    names = delete(DnsEntry).where(DnsEntry.address.in_(select(FloatingIp.address).where(unused)))
+    if conn.execute(names).rowcount:
+        dns.tell_all(conn)
+    conn.execute(delete(FloatingIp).where(unused))
 
 
 def forget_names(conn: Connection, address: str) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from computeapi import clock, errors, lifecycle, scheduler, states
 from computeapi.api.compute import links
-from computeapi.api.compute.servers import disks, rules, wishes
+from computeapi.api.compute.servers import disks, rules, schemas, wishes
 from computeapi.api.compute.servers.disks import Disk
 from computeapi.api.compute.servers.metadata import check_count
 from computeapi.api.compute.servers.wishes import Wish
@@ -151,8 +151,9 @@ def _columns(call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None)
         "user_data": body.get("user_data"),
         "config_drive": "True" if config_drive or call.services.settings.force_config_drive else "",
         "disk_config": disk_config(body.get("OS-DCF:diskConfig"), image),
-        "access_ip_v4": body.get("accessIPv4", ""),
-        "access_ip_v6": body.get("accessIPv6", ""),
+        "access_ip_v4": "",
+        "access_ip_v6": "",
+        **schemas.access_columns(body),
         "metadata_json": orjson.dumps(body.get("metadata") or {}).decode(),
         "security_groups_json": orjson.dumps([{"name": name} for name in wish.security_groups]).decode(),
         "scheduler_hints_json": orjson.dumps(wish.hints).decode(),

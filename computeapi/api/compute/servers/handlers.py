@@ -7,7 +7,7 @@ from typing import Any
 
 from computeapi import clock, errors, lifecycle
 from computeapi.api.compute import links
-from computeapi.api.compute.servers import filters, rules, view
+from computeapi.api.compute.servers import filters, rules, schemas, view
 from computeapi.db.queries import servers
 from computeapi.db.queries.servers import ServerRow
 from computeapi.endpoint import Call
@@ -47,12 +47,9 @@ def update(call: Call) -> dict[str, Any]:
     """PUT /servers/{server_id}: name, access addresses, disk config."""
     server: ServerRow = call.target
     wanted = call.body["server"]
-    columns = {
-        "accessIPv4": "access_ip_v4",
-        "accessIPv6": "access_ip_v6",
-        "OS-DCF:diskConfig": "disk_config",
-    }
-    values = {column: wanted[name] for name, column in columns.items() if name in wanted}
+    values: dict[str, Any] = {**schemas.access_columns(wanted)}
+    if "OS-DCF:diskConfig" in wanted:
+        values["disk_config"] = wanted["OS-DCF:diskConfig"]
     if "name" in wanted:
         values["name"] = wanted["name"].strip()
     with call.services.db.write() as conn:

@@ -111,8 +111,7 @@ def _columns(wanted: dict[str, Any], image: ImageInfo) -> dict[str, Any]:
         "progress": 0,
         **create.boot_columns(image.properties),
     }
-    names = {"accessIPv4": "access_ip_v4", "accessIPv6": "access_ip_v6"}
-    columns |= {column: wanted[name] for name, column in names.items() if name in wanted}
+    columns |= schemas.access_columns(wanted)
     if "name" in wanted:
         columns["name"] = wanted["name"].strip()
     if "metadata" in wanted:

@@ -7,6 +7,8 @@ URL, as the reference shows it. /v2 lets names have spaces around them.
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Mapping
 from typing import Any
 
 from computeapi import validation
@@ -19,6 +21,13 @@ _ipv4: p.Schema = {**_ADDRESS, "format": "ipv4"}
 _ipv6: p.Schema = {**_ADDRESS, "format": "ipv6"}
 
 ACCESS: p.Schema = {"accessIPv4": _ipv4, "accessIPv6": _ipv6}
+
+
+def access_columns(wanted: Mapping[str, Any]) -> dict[str, str]:
+    """The access addresses that a body sets, each in its one canonical form (RFC 5952)."""
+    names = {"accessIPv4": "access_ip_v4", "accessIPv6": "access_ip_v6"}
+    return {column: str(ipaddress.ip_address(wanted[name])) for name, column in names.items() if name in wanted}
+
 
 PERSONALITY: p.Schema = {
     "type": "array",
