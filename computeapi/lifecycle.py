@@ -19,9 +19,10 @@ import orjson
 from sqlalchemy import Connection, update
 
 from computeapi import clock, errors, journal, scheduler, states
+from computeapi.backends.volume.base import VolumeBackend
 from computeapi.context import Context
 from computeapi.db.models import Server
-from computeapi.db.queries import addresses, console_tokens, migrations
+from computeapi.db.queries import addresses, block_devices, console_tokens, migrations
 from computeapi.db.queries.servers import ServerRow, change, get, lock_row
 from computeapi.scheduler import NoValidHost, Wanted
 from computeapi.services import Services
@@ -69,6 +70,7 @@ _HARD_REBOOT_TASKS = (
 )
 _PLUGGED = (ACTIVE, PAUSED, STOPPED)
 _SETTLED = (ACTIVE, PAUSED, SUSPENDED, STOPPED, RESCUED, RESIZED, ERROR)
+_HAS_VOLUMES = (ACTIVE, PAUSED, STOPPED, RESIZED, SOFT_DELETED, SHELVED)
 _COPIED = (ACTIVE, STOPPED, PAUSED, SUSPENDED)
 
 
@@ -146,6 +148,15 @@ ACTIONS: dict[str, Action] = {
     ),
     "detach_interface": Action(
         "detach_interface", "detach_interface", "detach_interface", _PLUGGED, IDLE, None, AS_WAS, AS_WAS
+    ),
+    "attach_volume": Action(
+        "attach_volume", "attach_volume", "attach_volume", _HAS_VOLUMES, IDLE, None, AS_WAS, AS_WAS
+    ),
+    "detach_volume": Action(
+        "detach_volume", "detach_volume", "detach_volume", _HAS_VOLUMES, IDLE, None, AS_WAS, AS_WAS
+    ),
+    "swap_volume": Action(
+        "swap_volume", "swap_volume", "swap_volume", (ACTIVE, PAUSED, RESIZED), IDLE, None, AS_WAS, AS_WAS
     ),
     "add_fixed_ip": Action("addFixedIp", "add_fixed_ip", "reset_network", _PLUGGED, IDLE, None, AS_WAS, AS_WAS),
     "remove_fixed_ip": Action(
@@ -417,7 +428,7 @@ def _begin_delete(conn: Connection, services: Services, context: Context, server
         _enqueue(conn, services, context, server, action, server.host, None)
         return
     left = [{"network": nic.network_uuid, "mac": nic.mac} for nic in addresses.nics(conn, server.id)]
-    finish_delete(conn, server.id)
+    finish_delete(conn, services.volumes, server.id)
     if server.host is not None:
         _enqueue(conn, services, context, server, action, server.host, {"nics": left})
         return
@@ -440,9 +451,18 @@ def _is_deferred(services: Services, server: ServerRow, action: Action) -> bool:
     )
 
 
-def finish_delete(conn: Connection, server_id: int) -> None:
-    """The server is gone: its addresses, its reservation and its row's life end together."""
+def finish_delete(conn: Connection, volumes: VolumeBackend, server_id: int) -> None:
+    """The server is gone: its volumes, addresses, reservation and its row's life end together.
+
+    Volumes with delete_on_termination begin to go; the others are available.
+    """
     moment = clock.now()
+    for device in block_devices.volumes(conn, server_id):
+        if device.volume_id:
+            delete = bool(device.delete_on_termination)
+            volumes.let_go(conn, device.volume_id, device.attachment_id or "", delete=delete)
+        block_devices.remove(conn, device.uuid)
+    block_devices.refresh(conn, server_id)
     addresses.release(conn, server_id)
     scheduler.release(conn, server_id)
     console_tokens.drop(conn, server_id)

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Integer, bindparam, delete, select, update
 
 from computeapi import clock, host_query
 from computeapi.db.models import Allocation, Host, Server
-from computeapi.db.queries import aggregates, server_groups
+from computeapi.db.queries import aggregates, block_devices, server_groups
 from computeapi.db.queries.common import insert_row, update_row
 from computeapi.db.queries.server_groups import Neighbours
 from computeapi.settings import Settings
@@ -93,6 +93,7 @@ class _Facts:
     aggregates: Mapping[str, Mapping[str, set[str]]]  # host → metadata of its aggregates
     extra_specs: Mapping[str, str]
     project_id: str
+    volume_hosts: set[str]  # where the server's volumes are; none where hosts share them
 
 
 Filter = Callable[[Candidate, Wanted, _Facts], "str | None"]
@@ -250,6 +251,12 @@ def _aggregate(host: Candidate, _wanted: Wanted, facts: _Facts) -> str | None:
     return None
 
 
+def _volumes(host: Candidate, _wanted: Wanted, facts: _Facts) -> str | None:
+    if any(host.name != name for name in facts.volume_hosts):
+        return "not the host of the server's volumes"
+    return None
+
+
 # Asked in this order; the first that refuses a host gives the reason.
 FILTERS: tuple[Filter, ...] = (
     _up,
@@ -262,6 +269,7 @@ FILTERS: tuple[Filter, ...] = (
     _group,
     _near,
     _query,
+    _volumes,
 )
 
 _CANDIDATES = select(
@@ -343,6 +351,7 @@ def _facts(conn: Connection, settings: Settings, wanted: Wanted, server_id: int)
         aggregates.metadata_by_host(conn),
         extra_specs,
         project_id,
+        set() if settings.volume_directory else block_devices.hosts(conn, server_id),
     )
 
 

@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ask": {"services", "scheduler", "journal", "db"},
     "compute": {"lifecycle", "scheduler", "journal", "wake", "backends", "db", "virt"},
     "console": {"db", "virt"},
-    "lifecycle": {"services", "scheduler", "journal", "db"},
+    "lifecycle": {"services", "scheduler", "journal", "backends", "db"},
     "services": {"policy", "backends", "db"},
     "policy": set(),
     "scheduler": {"db"},

@@ -15,6 +15,7 @@ from computeapi.compute.operation import Work
 from computeapi.db.engine import Database
 from computeapi.db.queries import addresses, block_devices, floating_ips
 from computeapi.db.queries.addresses import Nic
+from computeapi.db.queries.block_devices import VolumeDevice
 from computeapi.db.queries.servers import ServerRow
 from computeapi.settings import Settings
 from computeapi.virt.base import DhcpHost, DiskSpec, DomainSpec, NetworkSpec, NicSpec
@@ -71,22 +72,40 @@ def local_disks(work: Work) -> list[LocalDisk]:
     with work.tools.db.read() as conn:
         wanted = block_devices.local(conn, server.id)
     disks: list[LocalDisk] = []
+    targets = iter(block_devices.local_targets(len(wanted) + 1, boots_from_image=bool(server.image_id)))
     if server.image_id:
         base = base_name(server.image_id)
-        disks.append(LocalDisk(root_disk_name(server.uuid), int(flavor["disk"]), base, "vda", boot_index=1))
+        disks.append(LocalDisk(root_disk_name(server.uuid), int(flavor["disk"]), base, next(targets), boot_index=1))
     ephemeral = [row for row in wanted if row.source_type == "blank" and row.guest_format != "swap"]
     for number, row in enumerate(ephemeral):
         size = row.size_gb or int(flavor.get("ephemeral") or 0)
-        disks.append(LocalDisk(f"{server.uuid}_disk.eph{number}", size, None, _target(len(disks))))
+        disks.append(LocalDisk(f"{server.uuid}_disk.eph{number}", size, None, next(targets)))
     for row in wanted:
         if row.source_type == "blank" and row.guest_format == "swap":
             size_mb = row.size_gb or int(flavor.get("swap") or 0)  # a swap row counts in MiB
-            disks.append(LocalDisk(f"{server.uuid}_disk.swap", -(-size_mb // 1024), None, _target(len(disks))))
+            disks.append(LocalDisk(f"{server.uuid}_disk.swap", -(-size_mb // 1024), None, next(targets)))
     return disks
 
 
-def _target(position: int) -> str:
-    return "vd" + "abcdefghijklmnopqrstuvwxyz"[position]
+def volume_disk(device: VolumeDevice) -> DiskSpec:
+    """A volume as a disk of the guest; it must be connected."""
+    where = orjson.loads(device.connection_json or "{}")
+    return DiskSpec(
+        where["volume"],
+        device.target,
+        format=where["format"],
+        boot_index=1 if device.boot_index == 0 else None,
+        serial=(device.volume_id or "")[:20],
+        path=where["path"],
+        read_only=where["read_only"],
+    )
+
+
+def volume_disks(work: Work) -> list[DiskSpec]:
+    """The server's volumes, as far as they are connected."""
+    with work.tools.db.read() as conn:
+        devices = block_devices.volumes(conn, work.server.id)
+    return [volume_disk(device) for device in devices if device.connection_json and device.attachment_id]
 
 
 def nics(work: Work) -> list[Nic]:
@@ -146,6 +165,7 @@ def domain_spec(work: Work) -> DomainSpec:
         DiskSpec(disk.volume, disk.target, boot_index=disk.boot_index, serial=f"{server.uuid[:18]}{disk.target}"[:20])
         for disk in local_disks(work)
     ]
+    disks += volume_disks(work)
     if has_config_drive(work):
         bus, target = _cdrom(properties)
         disks.append(

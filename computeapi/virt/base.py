@@ -279,6 +279,21 @@ class Hypervisor(ABC):
         """The guest does not have an interface with that MAC address, neither now nor at its next start."""
 
     @abstractmethod
+    def attach_disk(self, uuid: str, disk: DiskSpec) -> None:
+        """The guest has that disk (by its file), at once where it runs and at every start from now on."""
+
+    @abstractmethod
+    def detach_disk(self, uuid: str, disk: DiskSpec) -> None:
+        """The guest does not have a disk of that file, neither now nor at its next start."""
+
+    @abstractmethod
+    def swap_disk(self, uuid: str, old: DiskSpec, new: DiskSpec) -> None:
+        """The guest has the disk `new` in the place of `old`, with all that was on it; it goes on meanwhile.
+
+        `new`'s file is there, no smaller than `old`'s, and nobody else's; what it held is lost.
+        """
+
+    @abstractmethod
     def start(self, uuid: str) -> None:
         """The guest runs (from its saved state where there is one). Running already: no change."""
 

@@ -27,6 +27,7 @@ from computeapi.virt.base import (
     Capabilities,
     ConsoleUnavailable,
     DhcpHost,
+    DiskSpec,
     DomainNotFound,
     DomainSpec,
     Event,
@@ -318,6 +319,37 @@ class SimulatedHypervisor(Hypervisor):
         with self._store.open() as data:
             spec = self._guest(data, uuid).spec
             data.put_guest(replace(spec, nics=tuple(each for each in spec.nics if each.mac.lower() != mac.lower())))
+
+    @simulated
+    def attach_disk(self, uuid: str, disk: DiskSpec) -> None:
+        with self._store.open() as data:
+            spec = self._guest(data, uuid).spec
+            self._volume(data, disk.volume)
+            if all(each.volume != disk.volume for each in spec.disks):
+                if any(each.target == disk.target for each in spec.disks):
+                    raise HypervisorError(f"guest {uuid}: target {disk.target} already exists")
+                data.put_guest(replace(spec, disks=(*spec.disks, disk)))
+
+    @simulated
+    def detach_disk(self, uuid: str, disk: DiskSpec) -> None:
+        with self._store.open() as data:
+            spec = self._guest(data, uuid).spec
+            data.put_guest(replace(spec, disks=tuple(each for each in spec.disks if each.volume != disk.volume)))
+
+    @simulated
+    def swap_disk(self, uuid: str, old: DiskSpec, new: DiskSpec) -> None:
+        with self._store.open() as data:
+            spec = self._guest(data, uuid).spec
+            self._volume(data, new.volume)
+            disks = tuple(
+                replace(new, target=each.target) if each.volume == old.volume else each for each in spec.disks
+            )
+            data.put_guest(replace(spec, disks=disks))
+
+    def disks(self, uuid: str) -> dict[str, str]:
+        """Target → volume of a guest's disks (for tests)."""
+        with self._store.open() as data:
+            return {each.target: each.volume for each in self._guest(data, uuid).spec.disks}
 
     def nics(self, uuid: str) -> list[str]:
         """The MAC addresses of a guest's interfaces (for tests)."""

@@ -396,6 +396,52 @@ def test_interfaces_come_and_go(subject: Subject, guest: DomainSpec) -> None:
         driver.attach_nic(str(uuid.uuid4()), other)
 
 
+def test_disks_come_and_go(subject: Subject, guest: DomainSpec) -> None:
+    driver = subject.driver
+    driver.start(guest.uuid)
+    other = DiskSpec(f"{guest.uuid}_more", "vdf", serial="more")
+    with pytest.raises(HypervisorError):
+        driver.attach_disk(guest.uuid, other)  # there is no such volume
+    driver.ensure_disk(other.volume, 1, None)
+    driver.attach_disk(guest.uuid, other)
+    driver.attach_disk(guest.uuid, other)
+    assert _vdf(driver, guest)
+    driver.power_off(guest.uuid)
+    driver.start(guest.uuid)
+    assert _vdf(driver, guest)
+    driver.power_off(guest.uuid)  # this guest has no system that could let go of a device while it runs
+    driver.detach_disk(guest.uuid, other)
+    driver.detach_disk(guest.uuid, other)
+    driver.start(guest.uuid)
+    assert not _vdf(driver, guest)
+    with pytest.raises(DomainNotFound):
+        driver.attach_disk(str(uuid.uuid4()), other)
+
+
+def test_a_disk_is_swapped(subject: Subject, guest: DomainSpec) -> None:
+    driver = subject.driver
+    old, new, third = (DiskSpec(f"{guest.uuid}_{name}", "vdf") for name in ("old", "new", "third"))
+    driver.ensure_disk(old.volume, 1, None)
+    driver.ensure_disk(new.volume, 1, None)
+    driver.ensure_disk(third.volume, 2, None)
+    driver.attach_disk(guest.uuid, old)
+    driver.start(guest.uuid)
+    driver.swap_disk(guest.uuid, old, new)
+    driver.swap_disk(guest.uuid, old, new)
+    driver.remove_volume(old.volume)  # nobody has it
+    assert _vdf(driver, guest)
+    driver.power_off(guest.uuid)
+    driver.swap_disk(guest.uuid, new, third)
+    driver.remove_volume(new.volume)
+    driver.start(guest.uuid)
+    assert _vdf(driver, guest)
+    assert driver.virtual_size(third.volume) == 2 << 30
+
+
+def _vdf(driver: Hypervisor, guest: DomainSpec) -> bool:
+    return "vdf_read_req" in driver.diagnostics(guest.uuid)
+
+
 def _interfaces(driver: Hypervisor, guest: DomainSpec) -> int:
     return sum(name.endswith("_rx_packets") for name in driver.diagnostics(guest.uuid))
 

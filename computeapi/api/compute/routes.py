@@ -6,7 +6,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from computeapi.api.compute import extensions, flavors, healthcheck, images, keypairs, limits, version_documents
+from computeapi.api.compute import (
+    extensions,
+    flavors,
+    healthcheck,
+    images,
+    keypairs,
+    limits,
+    version_documents,
+    volume_attachments,
+    volumes,
+)
 from computeapi.api.compute.network_routes import NETWORKS
 from computeapi.api.compute.network_routes import RULES as NETWORK_RULES
 from computeapi.api.compute.operator_routes import OPERATOR
@@ -34,6 +44,8 @@ RULES: list[Any] = [
     *keypairs.RULES,
     *limits.RULES,
     *images.RULES,
+    *volumes.RULES,
+    *volume_attachments.RULES,
     *NETWORK_RULES,
     *SECURITY_RULES,
     *OPERATOR_RULES,
@@ -197,6 +209,9 @@ COMPUTE: dict[str, dict[str, Endpoint]] = {
     # --- extensions ---
     "/extensions": {"GET": endpoint(extensions.index, extensions.EXTENSIONS)},
     "/extensions/{alias}": {"GET": endpoint(extensions.show, extensions.EXTENSIONS)},
+    # --- volumes ---
+    **volumes.ROUTES,
+    **volume_attachments.ROUTES,
     # --- networks ---
     **NETWORKS,
     # --- security groups, floating IPs ---

@@ -9,17 +9,31 @@ from abc import abstractmethod
 from sqlalchemy import Connection
 
 from computeapi import clock, errors
-from computeapi.backends.volume.base import Connected, VolumeBackend
+from computeapi.backends.volume.base import Connected, NewVolume, VolumeBackend, VolumeInfo
 from computeapi.context import Context
 from computeapi.db.engine import Database
 from computeapi.db.queries import volume_snapshots, volumes
 from computeapi.db.queries.volumes import VolumeRow
+from computeapi.settings import Settings
+
+# Status of what a server has → without the server. What its build has not finished is no volume.
+_HELD = {
+    **dict.fromkeys(("reserved", "attaching", "in-use", "detaching"), "available"),
+    **dict.fromkeys(("creating", "downloading"), "error"),
+}
 
 
 class Attachments(VolumeBackend):
     """That half of the embedded service."""
 
     db: Database
+    settings: Settings
+
+    @abstractmethod
+    def create_in(
+        self, conn: Connection, context: Context, new: NewVolume, volume_id: str, for_host: str | None = None
+    ) -> VolumeInfo:
+        """A new volume."""
 
     @abstractmethod
     def row(self, conn: Connection, context: Context, volume_id: str, *, lock: bool = False) -> VolumeRow:
@@ -67,7 +81,9 @@ class Attachments(VolumeBackend):
             if row.status == "reserved":
                 volumes.change(conn, row.id, {"status": "attaching"})
                 volumes.change_attachment(conn, attachment_id, {"status": "attaching"})
-        return Connected(row.file_name, read_only=bool(row.read_only))
+        directory = self.settings.volume_directory
+        path = f"{directory}/{row.file_name}" if directory else ""
+        return Connected(row.file_name, path, read_only=bool(row.read_only))
 
     def attached(self, conn: Connection, volume_id: str, attachment_id: str) -> None:
         """→ in-use."""
@@ -93,18 +109,38 @@ class Attachments(VolumeBackend):
         volumes.remove_attachment(conn, attachment_id)
         if row is None or volumes.user_of(conn, volume_id) is not None:
             return
-        if row.status in ("reserved", "attaching", "in-use", "detaching"):
-            volumes.change(conn, row.id, {"status": "available"})
-            row = row._replace(status="available")
+        if row.status in _HELD:
+            volumes.change(conn, row.id, {"status": _HELD[row.status]})
+            row = row._replace(status=_HELD[row.status])
         if delete and not volume_snapshots.of_volume(conn, volume_id) and row.status != "deleting":
             context = Context(f"req-{uuid.uuid4()}", row.user_id, row.project_id, frozenset({"admin"}))
             self.delete_in(conn, context, row, force=True)
 
-    def moved(self, conn: Connection, volume_id: str, host: str) -> None:
-        """Its file is on that host."""
+    # --- volumes that are made together with a server ---
+
+    @property
+    def made_by_host(self) -> bool:
+        """Yes: the steps of the server's build."""
+        return True
+
+    def create_for_server(self, context: Context, new: NewVolume, volume_id: str, host: str) -> str:
+        """The row; no work of its own."""
+        with self.db.write() as conn:
+            if volumes.get(conn, volume_id, None) is None:
+                self.create_in(conn, context, new, volume_id, for_host=host)
+        return volume_id
+
+    def made(self, conn: Connection, volume_id: str) -> None:
+        """→ available."""
         row = volumes.get(conn, volume_id, None, lock=True)
-        if row is not None and not self.is_shared:
-            volumes.change(conn, row.id, {"host": host})
+        if row is not None:
+            volumes.change(conn, row.id, {"status": "available"}, statuses=("creating", "downloading"))
+
+    def forget(self, conn: Connection, volume_id: str) -> None:
+        """No row."""
+        row = volumes.get(conn, volume_id, None, lock=True)
+        if row is not None and volumes.user_of(conn, volume_id) is None:
+            volumes.remove(conn, row.id)
 
 
 def wrong_status(row: VolumeRow, wanted: str) -> errors.BadRequest:

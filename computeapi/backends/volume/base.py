@@ -16,9 +16,10 @@ The life of an attachment, and who calls what:
 With `conn` the embedded service does its part in that transaction, so that nothing is half done; Cinder is asked in the
 others. Each may be called again after a crash.
 
-What a migration must know: a server's block_devices rows name its volumes (destination_type "volume"); unless
-`is_shared`, a volume's file is on its host and goes along as a disk of the server does (DiskSpec.path says which are
-shared files); afterwards `moved(conn)` says where it is.
+What a migration must know: a server's block_devices rows name its volumes (destination_type "volume"). Unless
+`is_shared`, a volume's file is on one host (VolumeInfo.host), and the scheduler lets the server go nowhere else. Where
+it may go, `connect` there says where that host finds the volume, which is written to the row (connection_json) before
+the guest is defined there; a live migration leaves the file where it is.
 """
 
 from __future__ import annotations
@@ -186,9 +187,24 @@ class VolumeBackend(ABC):
     def let_go(self, conn: Connection, volume_id: str, attachment_id: str, *, delete: bool = False) -> None:
         """The attachment is no more; `delete`: the volume goes as well. Either may be gone already."""
 
+    # --- volumes that are made together with a server ---
+
+    @property
     @abstractmethod
-    def moved(self, conn: Connection, volume_id: str, host: str) -> None:
-        """The volume's file went with its server to that host."""
+    def made_by_host(self) -> bool:
+        """Whether the server's host makes the volume's file; else somebody does, and `show` tells when."""
+
+    @abstractmethod
+    def create_for_server(self, context: Context, new: NewVolume, volume_id: str, host: str) -> str:
+        """A new volume for a server of that host, found again by `volume_id` (which it may have); its id."""
+
+    @abstractmethod
+    def made(self, conn: Connection, volume_id: str) -> None:
+        """Its file is there."""
+
+    @abstractmethod
+    def forget(self, conn: Connection, volume_id: str) -> None:
+        """The volume is not wanted after all; the host has removed its file."""
 
     @property
     @abstractmethod

@@ -69,8 +69,10 @@ class EmbeddedVolumes(Attachments):
         with self.db.write() as conn:
             return self.create_in(conn, context, new, str(uuid.uuid4()))
 
-    def create_in(self, conn: Connection, context: Context, new: NewVolume, volume_id: str) -> VolumeInfo:
-        """The same, in the caller's transaction."""
+    def create_in(
+        self, conn: Connection, context: Context, new: NewVolume, volume_id: str, for_host: str | None = None
+    ) -> VolumeInfo:
+        """The same, in the caller's transaction. `for_host`: that host's work makes the file already."""
         origin = self._origin(conn, context, new)
         size = new.size_gb if new.size_gb is not None else origin.get("least", 0)
         if not 0 < size <= MAX_GB:
@@ -85,7 +87,7 @@ class EmbeddedVolumes(Attachments):
         kind = volume_types.chosen(conn, new.volume_type, project_id)
         volume_quotas.check_size(conn, self.settings, project_id, size)
         volume_quotas.check(conn, self.settings, project_id, kind.name, volumes=1, gigabytes=size)
-        host, zone = self._place(conn, new, origin.get("host"))
+        host, zone = self._place(conn, new, for_host or origin.get("host"))
         key = volumes.create(
             conn,
             {
@@ -110,7 +112,7 @@ class EmbeddedVolumes(Attachments):
         )
         row = volumes.get_by_key(conn, key)
         assert row is not None
-        if host:
+        if host and not for_host:
             self.work(conn, context, row, "create", host, ok="available", failed="error")
         return self._info(row, [])
 
@@ -142,7 +144,7 @@ class EmbeddedVolumes(Attachments):
             and zone != self.settings.default_availability_zone
         ):
             raise errors.BadRequest(f"Invalid input received: Availability zone '{zone}' is invalid.")
-        if host is not None and not self.is_shared:
+        if host is not None and (not self.is_shared or host == new.host):
             own = next((each for name, each in found if name == host), None)
             return host, own or self.settings.default_availability_zone
         fit = [each for each in found if zone is None or each[1] == zone]

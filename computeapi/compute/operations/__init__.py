@@ -9,6 +9,7 @@ from typing import Any
 
 from computeapi.compute.operation import Operation, Tools, VolumeWork, Work
 from computeapi.compute.operations import (
+    attachments,
     build,
     firewall,
     interfaces,
@@ -47,6 +48,9 @@ OPERATIONS: dict[str, Operation[Work]] = {
     "backup": snapshot.BACKUP,
     "attach_interface": interfaces.ATTACH,
     "detach_interface": interfaces.DETACH,
+    "attach_volume": attachments.ATTACH,
+    "detach_volume": attachments.DETACH,
+    "swap_volume": attachments.SWAP,
     "reset_network": interfaces.RESET_NETWORK,
 }
 

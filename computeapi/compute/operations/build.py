@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, update
 
-from computeapi import clock, errors, lifecycle, scheduler, states
-from computeapi.compute import guest
-from computeapi.compute.operation import Operation, Step, VolumeWork, Work
-from computeapi.compute.operations import firewall, networks, snapshot
+from computeapi import clock, lifecycle, scheduler, states
+from computeapi.compute import base_image, guest
+from computeapi.compute.operation import Operation, Step, Work
+from computeapi.compute.operations import attachments, firewall, networks, snapshot
 from computeapi.db.models import Server
 from computeapi.db.queries import addresses
 from computeapi.states import PowerState
@@ -21,17 +21,9 @@ def fetch_image(work: Work) -> None:
         ensure_image(work, work.server.image_id)
 
 
-def ensure_image(work: Work | VolumeWork, image_id: str) -> None:
-    """An image's bytes are on this host, as `guest.base_name` calls them. Raises Conflict for one that has none."""
-    image = work.tools.images.show(work.context, image_id)
-    if image.status != "active":
-        raise errors.Conflict(f"Image {image.id} is not active.")
-    work.driver.ensure_base(
-        guest.base_name(image.id),
-        image.disk_format or "raw",
-        image.size or 0,
-        lambda: work.interruptible(work.tools.images.chunks(work.context, image.id)),
-    )
+def ensure_image(work: Work, image_id: str) -> None:
+    """An image's bytes are on this host."""
+    base_image.ensure(work, image_id)
 
 
 def make_disks(work: Work) -> None:
@@ -117,11 +109,13 @@ BUILD = Operation(
     (
         Step("image", fetch_image),
         Step("disks", make_disks, remove_disks),
+        Step("volumes", attachments.make_all, attachments.unmake_all),
         Step("network", plug_new, unplug),
         Step("config_drive", make_config_drive),
         Step("define", define, undefine),
         Step("start", start, stop),
     ),
+    finished=attachments.all_in_use,
     failed=release,
 )
 
@@ -130,8 +124,9 @@ DELETE = Operation(
         Step("undefine", undefine),
         Step("network", unplug),
         Step("disks", remove_disks),
+        Step("volumes", attachments.disconnect_all),
         Step("images", snapshot.remove_unfinished_images),
     ),
-    finished=lambda conn, work: lifecycle.finish_delete(conn, work.server.id),
+    finished=lambda conn, work: lifecycle.finish_delete(conn, work.tools.volumes, work.server.id),
     runs_on_deleted=True,
 )

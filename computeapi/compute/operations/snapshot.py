@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import select
 
 from computeapi import errors, states
-from computeapi.compute import guest
-from computeapi.compute.operation import Cancelled, Operation, Step, VolumeWork, Work
+from computeapi.compute import base_image, guest
+from computeapi.compute.operation import Cancelled, Operation, Step, Work
 from computeapi.db.models import Action
 from computeapi.db.models.journal import CANCELLED
 
@@ -47,22 +47,7 @@ def copy(work: Work) -> None:
 
 def give(work: Work) -> None:
     """As `upload`, without a word to the outside."""
-    fill(work, work.entry.payload["image_id"], copy_name(work))
-
-
-def fill(work: Work | VolumeWork, image_id: str, volume: str) -> None:
-    """The image's bytes are those of a volume of the host's. An upload that was cut short begins anew."""
-    images = work.tools.images
-    status = images.show(work.context, image_id).status
-    if status == "active":
-        return
-    if status == "saving":
-        images.sweep()
-    chunks = work.interruptible(work.driver.read_volume(volume))
-    try:
-        images.upload(work.context, image_id, chunks)
-    except errors.Conflict as error:  # whoever was at it has not found out yet that it is not its work any more
-        raise errors.Unavailable(f"Image {image_id} is being written by another.") from error
+    base_image.fill(work, work.entry.payload["image_id"], copy_name(work))
 
 
 def forget_copy(work: Work) -> None:

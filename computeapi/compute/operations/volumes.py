@@ -12,9 +12,8 @@ from contextlib import suppress
 from sqlalchemy import Connection
 
 from computeapi import errors
-from computeapi.compute import guest
+from computeapi.compute import base_image, guest
 from computeapi.compute.operation import Operation, Step, VolumeWork
-from computeapi.compute.operations import build, snapshot
 from computeapi.db.queries import volume_snapshots, volumes
 
 
@@ -32,7 +31,7 @@ def fetch_image(work: VolumeWork) -> None:
     """The image's bytes are on this host."""
     if work.volume.image_id:
         work.save(status="downloading")
-        build.ensure_image(work, work.volume.image_id)
+        base_image.ensure(work, work.volume.image_id)
 
 
 def make_file(work: VolumeWork) -> None:
@@ -128,7 +127,7 @@ def give_up(work: VolumeWork) -> None:
 
 def upload(work: VolumeWork) -> None:
     """The copy is the image's bytes."""
-    snapshot.fill(work, work.entry.payload["image_id"], _copy_name(work))
+    base_image.fill(work, work.entry.payload["image_id"], _copy_name(work))
 
 
 def clean(work: VolumeWork) -> None:

@@ -101,6 +101,7 @@ class BlockDevice(Base):
     snapshot_id: Mapped[str | None] = mapped_column(String(64))
     volume_id: Mapped[str | None] = mapped_column(String(64), index=True)
     attachment_id: Mapped[str | None] = mapped_column(String(64))
+    connection_json: Mapped[Json | None]  # where the host finds the volume, once it is connected
     size_gb: Mapped[int | None]
     tag: Mapped[Name | None]
     delete_on_termination: Mapped[int] = mapped_column(default=0)

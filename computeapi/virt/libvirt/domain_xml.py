@@ -9,7 +9,7 @@ Format: https://libvirt.org/formatdomain.html. Image properties: Nova's of the s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.etree import ElementTree
 
 from computeapi.virt.base import DiskSpec, DomainSpec, HypervisorError, NicSpec
@@ -151,10 +151,20 @@ def disks(spec: DomainSpec, host: HostFacts) -> Iterable[Element]:
 
 
 def disk(each: DiskSpec, spec: DomainSpec, host: HostFacts) -> Element:
-    """One disk or CD-ROM."""
-    bus, target = each.bus, each.target
-    if bus == "ide" and "q35" in machine(spec):  # which has no IDE controller
-        bus, target = "sata", _SATA_NAMES.get(target[:2], target[:2]) + target[2:]
+    """One disk or CD-ROM of a guest."""
+    target = each.target
+    if each.bus == "ide" and "q35" in machine(spec):  # which has no IDE controller
+        each = replace(each, bus="sata", target=_SATA_NAMES.get(target[:2], target[:2]) + target[2:])
+    return plain_disk(each, host)
+
+
+def disk_path(each: DiskSpec, host: HostFacts) -> str:
+    """The disk's file."""
+    return each.path or f"{host.pool_dir}/{each.volume}"
+
+
+def plain_disk(each: DiskSpec, host: HostFacts) -> Element:
+    """One disk or CD-ROM, whatever the guest."""
     driver = element(
         "driver",
         name="qemu",
@@ -165,8 +175,8 @@ def disk(each: DiskSpec, spec: DomainSpec, host: HostFacts) -> Element:
     return element(
         "disk",
         driver,
-        element("source", file=each.path or f"{host.pool_dir}/{each.volume}"),
-        element("target", dev=target, bus=bus),
+        element("source", file=disk_path(each, host)),
+        element("target", dev=each.target, bus=each.bus),
         element("readonly") if each.read_only or each.device == "cdrom" else None,
         element("serial", each.serial) if each.serial else None,
         element("boot", order=each.boot_index) if each.boot_index is not None else None,

@@ -22,6 +22,7 @@ from computeapi.virt.base import (
     Capabilities,
     ConsoleUnavailable,
     DhcpHost,
+    DiskSpec,
     DomainNotFound,
     DomainSpec,
     Event,
@@ -231,14 +232,42 @@ class LibvirtHypervisor(Hypervisor):
             guest.attach_nic(document, nic.mac)
 
     def detach_nic(self, uuid: str, mac: str) -> None:
+        self._until_let_go(uuid, f"the interface {mac}", lambda guest: guest.detach_nic(mac))
+
+    def _until_let_go(self, uuid: str, what: str, ask: Callable[[Guest], bool]) -> None:
         until = time.monotonic() + _DETACH_SECONDS
         while True:
-            with self._guest(uuid, f"detaching {mac}") as guest:
-                if guest.detach_nic(mac):
+            with self._guest(uuid, f"detaching {what}") as guest:
+                if ask(guest):
                     return
             if time.monotonic() > until:
-                raise HypervisorError(f"guest {uuid}: does not let go of the interface {mac}")
+                raise HypervisorError(f"guest {uuid}: does not let go of {what}")
             time.sleep(_DETACH_PAUSE)
+
+    def attach_disk(self, uuid: str, disk: DiskSpec) -> None:
+        host = self._host_facts()
+        document = to_text(domain_xml.plain_disk(disk, host))
+        with self._guest(uuid, f"attaching {disk.volume}") as guest:
+            guest.attach_disk(document, domain_xml.disk_path(disk, host))
+
+    def detach_disk(self, uuid: str, disk: DiskSpec) -> None:
+        path = domain_xml.disk_path(disk, self._host_facts())
+        self._until_let_go(uuid, f"the disk {disk.volume}", lambda guest: guest.detach_disk(path))
+
+    def swap_disk(self, uuid: str, old: DiskSpec, new: DiskSpec) -> None:
+        host = self._host_facts()
+        path, target_path = domain_xml.disk_path(old, host), domain_xml.disk_path(new, host)
+        document = to_text(domain_xml.plain_disk(new, host))
+        with self._guest(uuid, f"swapping {old.volume} and {new.volume}") as guest:
+            if guest.has_disk(target_path):
+                return
+            live = guest.disk_in_use(path) is not None
+            if live:
+                guest.move_disk(path, target_path)
+        if not live:
+            self._disks.overwrite(old.volume, new.volume)
+        with self._guest(uuid, f"defining {new.volume}") as guest:
+            guest.replace_disk(document, path, target_path)
 
     def start(self, uuid: str) -> None:
         with self._guest(uuid, "starting") as guest:

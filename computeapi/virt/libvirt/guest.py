@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import libvirt
@@ -191,13 +192,16 @@ class Guest:
 
     def _interfaces(self, mac: str) -> dict[int, str | None]:
         """The interface with that MAC address in the definition and, where it runs, in the guest itself."""
+        return self._devices("interface", lambda nic: _mac(nic) == mac.lower())
+
+    def _devices(self, kind: str, wanted: Callable[[Element], bool]) -> dict[int, str | None]:
         views = {libvirt.VIR_DOMAIN_AFFECT_CONFIG: libvirt.VIR_DOMAIN_XML_INACTIVE}
         if self._domain.isActive():
             views[libvirt.VIR_DOMAIN_AFFECT_LIVE] = 0
         found: dict[int, str | None] = {}
         for where, flags in views.items():
-            nics = parse(self._domain.XMLDesc(flags)).findall("devices/interface")
-            found[where] = next((to_text(nic) for nic in nics if _mac(nic) == mac.lower()), None)
+            devices = parse(self._domain.XMLDesc(flags)).findall(f"devices/{kind}")
+            found[where] = next((to_text(device) for device in devices if wanted(device)), None)
         return found
 
     def screen(self, kind: str) -> int | None:
@@ -213,6 +217,54 @@ class Guest:
         if index is None:
             raise ConsoleUnavailable(f"guest {self.uuid}: has no {kind} console")
         return consoles.open_screen(self._domain, index)
+
+    def attach_disk(self, document: str, path: str) -> None:
+        """See Hypervisor.attach_disk; `document` is the disk's definition."""
+        for where, found in self._disks(path).items():
+            if found is None:
+                self._domain.attachDeviceFlags(document, where)
+
+    def detach_disk(self, path: str) -> bool:
+        """See Hypervisor.detach_disk; as `detach_nic`."""
+        for where, found in self._disks(path).items():
+            if found is not None:
+                with unless(libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED):
+                    self._domain.detachDeviceFlags(found, where)
+        return not any(self._disks(path).values())
+
+    def has_disk(self, path: str) -> bool:
+        """Whether the file is one of its disks, now and at its next start."""
+        return all(self._disks(path).values())
+
+    def move_disk(self, path: str, to: str) -> None:
+        """The running guest writes to the file `to` instead, which has got all that `path` holds."""
+        target = self.disk_in_use(path)
+        if target is None:
+            return
+        self.end_copy(target)
+        copy = element("disk", element("source", file=to), element("driver", name="qemu", type="qcow2"), type="file")
+        flags = libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
+        self._domain.blockCopy(target, to_text(copy), {}, flags)
+        try:
+            while not self._has_caught_up(target):
+                time.sleep(_LOOK_SECONDS)
+            self._domain.blockJobAbort(target, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+        except BaseException:
+            self.end_copy(target)
+            raise
+
+    def replace_disk(self, document: str, path: str, to: str) -> None:
+        """From its next start on the guest has the disk `to` in the place of `path`; `document` is its definition."""
+        config = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        old, new = self._disks(path)[config], self._disks(to)[config]
+        if new is None:
+            if old is not None:
+                self._domain.detachDeviceFlags(old, config)
+            self._domain.attachDeviceFlags(document, config)
+
+    def _disks(self, path: str) -> dict[int, str | None]:
+        """The disk of that file in the definition and, where it runs, in the guest itself."""
+        return self._devices("disk", lambda disk: _file(disk) == path)
 
     def set_password(self, user: str, password: str) -> None:
         """See Hypervisor.set_password."""
@@ -256,6 +308,11 @@ class Guest:
 def _mac(nic: Element) -> str:
     found = nic.find("mac")
     return "" if found is None else str(found.get("address")).lower()
+
+
+def _file(disk: Element) -> str:
+    found = disk.find("source")
+    return "" if found is None else str(found.get("file"))
 
 
 def _unless_gone(error: libvirt.libvirtError) -> None:

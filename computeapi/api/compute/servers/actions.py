@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from computeapi import clock, errors, journal, lifecycle, states, validation
 from computeapi.api import parameters as p
-from computeapi.api.compute import attach_interfaces
+from computeapi.api.compute import attach_interfaces, volume_attachments
 from computeapi.api.compute.servers import consoles, images, rebuild, rescue, resize, shelve
 from computeapi.api.compute.servers.loader import load
 from computeapi.ask import Refused, ask
@@ -229,5 +229,6 @@ SERVER_ACTIONS: dict[str, Endpoint] = {
         relaxed=Versioned(validation.relaxed(images.CREATE_BACKUP_V2)),
     ),
     **attach_interfaces.ACTIONS,
+    **volume_attachments.ACTIONS,
     "forceDelete": _row(act("force_delete"), "os-deferred-delete:force", _NOTHING),
 }
