@@ -13,9 +13,10 @@ from sqlalchemy import select
 
 from computeapi import clock, errors, lifecycle
 from computeapi.backends.image.base import ImageInfo
+from computeapi.backends.volume.base import NewVolume
 from computeapi.context import Context
 from computeapi.db.models import Network
-from computeapi.db.queries import addresses, interfaces, migrations
+from computeapi.db.queries import addresses, block_devices, interfaces, migrations
 from computeapi.db.queries.servers import ServerRow
 
 if TYPE_CHECKING:
@@ -164,6 +165,44 @@ def _detach(world: World, server: ServerRow, action: str) -> None:
         lifecycle.begin(conn, world.services, world.context, server, action, payload)
 
 
+def _reserve(world: World, server: ServerRow) -> str:
+    """A volume that is the server's, to be deleted with it; the device's id."""
+    volumes = world.services.volumes
+    volume_id = volumes.create(world.context, NewVolume(1, name="data")).id
+    assert world.heir.reborn().live() == []
+    attachment_id, device = volumes.prepare(world.context, volume_id, server.uuid), str(uuid.uuid4())
+    with world.db.write() as conn:
+        volumes.reserve(conn, world.context, volume_id, attachment_id, server.uuid, "/dev/vdf")
+        row = {
+            "uuid": device,
+            "server_id": server.id,
+            "source_type": "volume",
+            "destination_type": "volume",
+            "device_name": "/dev/vdf",
+            "volume_id": volume_id,
+            "attachment_id": attachment_id,
+            "delete_on_termination": 1,
+        }
+        block_devices.add(conn, row)
+        block_devices.refresh(conn, server.id)
+    return device
+
+
+def _attach_volume(world: World, server: ServerRow, action: str) -> None:
+    _with_payload(device=_reserve(world, server))(world, server, action)
+
+
+def _give_up_volume(world: World, server: ServerRow, action: str) -> None:
+    """Detach, or swap for a new one."""
+    with world.db.read() as conn:
+        device = block_devices.volumes(conn, server.id)[0]
+    new = {"new": _reserve(world, server)} if action == "swap_volume" else {}
+    _with_payload(device=device.uuid, **new)(world, server, action)
+    with world.db.write() as conn:
+        assert device.volume_id and device.attachment_id
+        world.services.volumes.detaching(conn, world.context, device.volume_id, device.attachment_id)
+
+
 RESCUE_IMAGE = str(uuid.uuid4())
 
 # Action → what starts it.
@@ -172,6 +211,9 @@ STARTS: dict[str, Callable[[World, ServerRow, str], None]] = {
     "resize": _resize,
     "attach_interface": _attach,
     "detach_interface": _detach,
+    "attach_volume": _attach_volume,
+    "detach_volume": _give_up_volume,
+    "swap_volume": _give_up_volume,
     "confirm_resize": _end_of_resize,
     "revert_resize": _end_of_resize,
     "shelve": _with_image(),

@@ -74,6 +74,9 @@ CASES: dict[str, Case] = {
     "backup": Case(("create", "stop", "backup"), "backup", STOPPED, STOPPED),
     "attach_interface": Case(("create",), "attach_interface", ACTIVE, ACTIVE),
     "detach_interface": Case(("create", "attach_interface"), "detach_interface", ACTIVE, ACTIVE),
+    "attach_volume": Case(("create",), "attach_volume", ACTIVE, ACTIVE),
+    "detach_volume": Case(("create", "attach_volume"), "detach_volume", ACTIVE, ACTIVE),
+    "swap_volume": Case(("create", "attach_volume"), "swap_volume", ACTIVE, ACTIVE),
     "reset_network": Case(("create",), "reset_network", ACTIVE, ACTIVE),
 }
 NOWHERE = ("build", "unshelve")  # where the server is on no host when they failed and are undone

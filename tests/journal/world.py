@@ -23,7 +23,18 @@ from computeapi.compute import reconcile, runner, service
 from computeapi.compute.operation import Tools
 from computeapi.context import Context
 from computeapi.db.engine import Database
-from computeapi.db.models import Action, ActionEvent, Allocation, Base, FixedIp, Host, Port, Server
+from computeapi.db.models import (
+    Action,
+    ActionEvent,
+    Allocation,
+    Base,
+    FixedIp,
+    Host,
+    Port,
+    Server,
+    Volume,
+    VolumeAttachment,
+)
 from computeapi.db.models.journal import FAILED, FINISHED
 from computeapi.db.queries import addresses, servers
 from computeapi.db.queries.servers import ServerRow
@@ -493,7 +504,13 @@ class World:
     def check_all_free(self) -> None:
         """When all servers are gone the host is as empty as before, and so are the tables."""
         assert self.driver.list_guests() == {}
-        assert [name for name in self.driver.list_volumes() if not name.startswith("base_")] == []
+        with self.db.read() as conn:
+            free = select(Volume.uuid).where(Volume.status == "available")
+            kept = [f"volume-{volume_id}" for volume_id in conn.execute(free).scalars()]
+            assert conn.execute(select(func.count(Volume.id))).scalar() == len(kept)
+            assert conn.execute(select(func.count(VolumeAttachment.id))).scalar() == 0
+        left = [name for name in self.driver.list_volumes() if not name.startswith("base_")]
+        assert sorted(left) == sorted(kept)
         assert self.dhcp_macs() == set()
         with self.db.read() as conn:
             assert conn.execute(select(func.count(Port.id))).scalar() == 0

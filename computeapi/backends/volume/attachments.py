@@ -71,19 +71,22 @@ class Attachments(VolumeBackend):
         )
 
     def connect(self, context: Context, volume_id: str, attachment_id: str, host: str) -> Connected:
-        """reserved → attaching."""
-        with self.db.write() as conn:
-            row = volumes.get(conn, volume_id, None, lock=True)
-            if row is None:
-                raise errors.NotFound(f"Volume {volume_id} could not be found.")
-            if not self.is_shared and row.host != host:
-                raise errors.BadRequest(f"Volume {volume_id} is not on host {host}.")
-            if row.status == "reserved":
-                volumes.change(conn, row.id, {"status": "attaching"})
-                volumes.change_attachment(conn, attachment_id, {"status": "attaching"})
+        """A file in the host's pool, or in the directory that all share."""
+        with self.db.read() as conn:
+            row = volumes.get(conn, volume_id, None)
+        if row is None:
+            raise errors.NotFound(f"Volume {volume_id} could not be found.")
+        if not self.is_shared and row.host != host:
+            raise errors.BadRequest(f"Volume {volume_id} is not on host {host}.")
         directory = self.settings.volume_directory
         path = f"{directory}/{row.file_name}" if directory else ""
         return Connected(row.file_name, path, read_only=bool(row.read_only))
+
+    def attaching(self, conn: Connection, volume_id: str, attachment_id: str) -> None:
+        """reserved → attaching."""
+        row = volumes.get(conn, volume_id, None, lock=True)
+        if row is not None and volumes.change(conn, row.id, {"status": "attaching"}, statuses=("reserved",)):
+            volumes.change_attachment(conn, attachment_id, {"status": "attaching"})
 
     def attached(self, conn: Connection, volume_id: str, attachment_id: str) -> None:
         """→ in-use."""
@@ -123,11 +126,10 @@ class Attachments(VolumeBackend):
         """Yes: the steps of the server's build."""
         return True
 
-    def create_for_server(self, context: Context, new: NewVolume, volume_id: str, host: str) -> str:
+    def create_for_server(self, conn: Connection, context: Context, new: NewVolume, volume_id: str, host: str) -> str:
         """The row; no work of its own."""
-        with self.db.write() as conn:
-            if volumes.get(conn, volume_id, None) is None:
-                self.create_in(conn, context, new, volume_id, for_host=host)
+        if volumes.get(conn, volume_id, None) is None:
+            self.create_in(conn, context, new, volume_id, for_host=host)
         return volume_id
 
     def made(self, conn: Connection, volume_id: str) -> None:

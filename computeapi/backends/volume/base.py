@@ -8,7 +8,8 @@ The life of an attachment, and who calls what:
     API      prepare()                  outside of any transaction: Cinder makes an attachment ("reserved")
              reserve(conn)              in the API's transaction, with the server's block device and its work
              abandon()                  where that transaction failed
-    host     connect()                  "attaching": where the host finds the volume
+    host     connect()                  where the host finds the volume
+             attaching(conn)            in the transaction that writes that down
              attached(conn)             in the transaction that lands the work: "in-use"
     API      detaching(conn)            in the transaction that begins a detach
     host     disconnect(), let_go(conn) the guest has let go: "available" again
@@ -172,6 +173,10 @@ class VolumeBackend(ABC):
         """Where `host` finds the volume. Raises BadRequest where it can't reach it."""
 
     @abstractmethod
+    def attaching(self, conn: Connection, volume_id: str, attachment_id: str) -> None:
+        """The guest is about to get it."""
+
+    @abstractmethod
     def attached(self, conn: Connection, volume_id: str, attachment_id: str) -> None:
         """The guest has it."""
 
@@ -195,7 +200,7 @@ class VolumeBackend(ABC):
         """Whether the server's host makes the volume's file; else somebody does, and `show` tells when."""
 
     @abstractmethod
-    def create_for_server(self, context: Context, new: NewVolume, volume_id: str, host: str) -> str:
+    def create_for_server(self, conn: Connection, context: Context, new: NewVolume, volume_id: str, host: str) -> str:
         """A new volume for a server of that host, found again by `volume_id` (which it may have); its id."""
 
     @abstractmethod

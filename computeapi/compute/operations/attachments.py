@@ -9,7 +9,6 @@ only where its volumes are (computeapi.scheduler, FILTERS).
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 import orjson
 from sqlalchemy import Connection
@@ -37,6 +36,7 @@ def _connect(work: Work, device: VolumeDevice) -> VolumeDevice:
     found = work.tools.volumes.connect(work.context, device.volume_id, device.attachment_id, work.tools.host)
     text = orjson.dumps(asdict(found)).decode()
     with work.tools.db.write() as conn:
+        work.tools.volumes.attaching(conn, device.volume_id, device.attachment_id)
         block_devices.change(conn, device.uuid, {"connection_json": text})
         if journal.hold(conn, work.entry):
             raise Cancelled
@@ -182,13 +182,11 @@ def _make(work: Work, device: VolumeDevice) -> VolumeDevice:
     new = NewVolume(
         device.size_gb, image_id=device.image_id, snapshot_id=device.snapshot_id, name="", host=work.tools.host
     )
-    noted = device.volume_id
-    if noted is None and backend.made_by_host:
-        noted = device.uuid
-        _note(work, device.uuid, volume_id=noted)
-    volume_id = backend.create_for_server(work.context, new, noted or device.uuid, work.tools.host)
-    if volume_id != noted:
-        _note(work, device.uuid, volume_id=volume_id)
+    with work.tools.db.write() as conn:
+        wanted = device.volume_id or device.uuid
+        volume_id = backend.create_for_server(conn, work.context, new, wanted, work.tools.host)
+        block_devices.change(conn, device.uuid, {"volume_id": volume_id})
+        journal.hold(conn, work.entry)
     if backend.made_by_host:
         volume = _volume_work(work, volume_id)
         files.fetch_image(volume)
@@ -204,12 +202,6 @@ def _make(work: Work, device: VolumeDevice) -> VolumeDevice:
         if journal.hold(conn, work.entry):
             raise Cancelled
     return device._replace(volume_id=volume_id, attachment_id=attachment_id)
-
-
-def _note(work: Work, device_uuid: str, **columns: Any) -> None:
-    with work.tools.db.write() as conn:
-        block_devices.change(conn, device_uuid, columns)
-        journal.hold(conn, work.entry)
 
 
 def _volume_work(work: Work, volume_id: str) -> VolumeWork:
