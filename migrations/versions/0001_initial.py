@@ -758,6 +758,7 @@ def upgrade() -> None:
         sa.Column("snapshot_id", sa.String(length=64), nullable=True),
         sa.Column("volume_id", sa.String(length=64), nullable=True),
         sa.Column("attachment_id", sa.String(length=64), nullable=True),
+        sa.Column("connection_json", sa.Text(), nullable=True),
         sa.Column("size_gb", sa.Integer(), nullable=True),
         sa.Column("tag", sa.String(length=255), nullable=True),
         sa.Column("delete_on_termination", sa.Integer(), nullable=False),
