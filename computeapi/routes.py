@@ -8,9 +8,12 @@ are the same lines: `app.Entry` takes the project out of the path. `tools/routes
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from computeapi import policy
+import orjson
+
+from computeapi import openapi, policy
 from computeapi.api.compute.routes import COMPUTE, VERSION_DOCUMENTS
 from computeapi.api.compute.routes import RULES as COMPUTE_RULES
 from computeapi.api.identity.routes import IDENTITY
@@ -21,7 +24,7 @@ from computeapi.api.network.routes import NETWORK
 from computeapi.api.network.routes import RULES as NETWORK_RULES
 from computeapi.api.volume.routes import RULES as VOLUME_RULES
 from computeapi.api.volume.routes import VOLUME
-from computeapi.endpoint import Endpoint
+from computeapi.endpoint import PUBLIC, Call, Endpoint, Reply, endpoint
 
 Table = dict[str, dict[str, Endpoint]]
 
@@ -34,8 +37,19 @@ PREFIX = {
     "volume": "/volume",
 }
 
+
+def _show_openapi(_call: Call) -> Reply:
+    """GET /openapi.json: this table, as an OpenAPI document."""
+    return Reply(_openapi(), content_type="application/json")
+
+
+@cache
+def _openapi() -> bytes:
+    return orjson.dumps(openapi.document(ROUTES, PREFIX))
+
+
 ROUTES: dict[str, Table] = {
-    "versions": VERSION_DOCUMENTS,
+    "versions": VERSION_DOCUMENTS | {"/openapi.json": {"GET": endpoint(_show_openapi, PUBLIC)}},
     "compute": COMPUTE,
     "identity": IDENTITY,
     "image": IMAGE,
