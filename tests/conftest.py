@@ -93,7 +93,15 @@ class Api:
         headers = {"X-Auth-Token": self.token, **more.pop("headers", {})}
         if version:
             headers["OpenStack-API-Version"] = f"compute {version}"
-        if path != "/" and path.split("/")[1] not in ("v2", "v2.1", "identity", "image", "network", "volume", "openapi.json"):
+        if path != "/" and path.split("/")[1] not in (
+            "v2",
+            "v2.1",
+            "identity",
+            "image",
+            "network",
+            "volume",
+            "openapi.json",
+        ):
             path = "/v2.1" + path
         if body is not None:
             more["json"] = body
