@@ -82,8 +82,9 @@ def _where(handler: Any) -> str:
     while isinstance(handler, functools.partial):
         handler = handler.func
     handler = inspect.unwrap(handler)
-    module = handler.__module__.removeprefix("computeapi.api.")
-    return f"{module.replace('.', '/')}: {handler.__qualname__.split('.')[0]}"
+    module = handler.__module__.replace(".", "/")
+    below = module.removeprefix("computeapi/api/")
+    return f"{below if below != module else module + '.py'}: {handler.__qualname__.split('.')[0]}"
 
 
 if __name__ == "__main__":
