@@ -85,11 +85,27 @@ def write_clouds(settings: Settings, clouds: dict[str, Any], credentials: identi
             "region_name": "RegionOne",
             "identity_api_version": "3",
         }
+    _save_clouds(path, clouds)
+
+
+def _save_clouds(path: Path, clouds: dict[str, Any]) -> None:
     draft = path.with_name(".clouds.yaml.new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         yaml.safe_dump({"clouds": clouds}, file, sort_keys=False)
     draft.replace(path)
+
+
+def remember_password(settings: Settings, user: str, password: str) -> Path | None:
+    """Put a user's new password into clouds.yaml where it has the old one; the file, if it has."""
+    path, clouds = settings.state_path / "clouds.yaml", read_clouds(settings)
+    mine = [cloud["auth"] for cloud in clouds.values() if cloud.get("auth", {}).get("username") == user]
+    if not mine:
+        return None
+    for auth in mine:
+        auth["password"] = password
+    _save_clouds(path, clouds)
+    return path
 
 
 def make_flavors(db: Database, say: Say) -> None:

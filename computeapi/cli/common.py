@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from computeapi.settings import Settings
@@ -36,6 +37,13 @@ def say(text: str) -> None:
     print(f"==> {text}", flush=True)
 
 
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns for the person at the terminal."""
+    widths = [max(len(row[number]) for row in (titles, *rows)) for number in range(len(titles))]
+    for row in (titles, *rows):
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
 def open_database(conf: Settings) -> Any:
     """The database, whatever its schema."""
     from computeapi.db.engine import Database
@@ -43,10 +51,19 @@ def open_database(conf: Settings) -> Any:
     return Database(conf.database_url, conf.sqlite_synchronous)
 
 
+def database_exists(conf: Settings) -> bool:
+    """Whether there is one; to ask SQLite for one that is not there makes it."""
+    url = conf.database_url
+    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+
+
 def ready_database(conf: Settings) -> Any:
     """The database, if its schema is this code's; else the command ends and says what to do."""
     from computeapi.db import schema
 
+    if not database_exists(conf):
+        say(f"there is no database {conf.database_url}; set COMPUTEAPI_STATE_DIR, or run: computeapi init")
+        raise SystemExit(1)
     db = open_database(conf)
     have, need = schema.current(db), schema.newest()
     if have != need:

@@ -13,7 +13,7 @@ from computeapi.compute import reconcile, timeouts
 from computeapi.compute.operation import Tools
 from computeapi.compute.operations import firewall, networks
 from computeapi.db.models import Action, Allocation, Host, Server
-from computeapi.db.queries import console_tokens, usage_audit
+from computeapi.db.queries import console_tokens, purge, usage_audit
 
 INTERVAL = 30.0  # seconds
 _BATCH = 50
@@ -101,6 +101,19 @@ def audit_usage(tools: Tools) -> bool:
         return usage_audit.audit(conn, tools.host, setting)
 
 
+def forget_the_past(tools: Tools) -> int:
+    """A batch of each kind of what was over retention_days ago; how many rows went. Any host does it for all."""
+    days = tools.settings.retention_days
+    if days <= 0:
+        return 0
+    before, gone = clock.shifted(-days * 86_400), 0
+    for kind in purge.KINDS.values():
+        with tools.db.write() as conn:
+            tools.db.lock(conn, "purge")
+            gone += kind(conn, before, purge.BATCH)
+    return gone
+
+
 def forget_uploads(tools: Tools) -> int:
     """What killed processes left of image uploads."""
     return tools.images.sweep()
@@ -122,6 +135,7 @@ ALL: tuple[Callable[[Tools], object], ...] = (
     reclaim,
     mend_counters,
     audit_usage,
+    forget_the_past,
     reconcile.run,
     networks.forget_deleted,
     firewall.apply,

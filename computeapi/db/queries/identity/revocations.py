@@ -40,7 +40,7 @@ def in_force(conn: Connection) -> dict[str, int]:
 
 def revoke(conn: Connection, subject: str, until: str, epoch: int = FOR_EVER) -> None:
     """Revoke all tokens of `subject` from before `epoch`."""
-    _purge(conn)
+    purge(conn)
     conn.execute(insert(Revocation).values(subject=subject, epoch=epoch, expires_at=until))
 
 
@@ -56,7 +56,7 @@ def revoke_held(conn: Connection, facts: Any, until: str) -> None:
     conn.execute(update(User).where(User.id.in_(select(held.c.user_id))).values(epoch=User.epoch + 1))
     subject = literal("user:") + held.c.user_id + literal("@") + held.c.scope + literal(":") + held.c.target_id
     rows = select(subject, User.epoch, literal(until)).join(User, User.id == held.c.user_id)
-    _purge(conn)
+    purge(conn)
     conn.execute(insert(Revocation).from_select(["subject", "epoch", "expires_at"], rows))
 
 
@@ -82,11 +82,12 @@ def bury(conn: Connection, model: Any, which: ColumnElement[bool], until: str) -
 def _copy(
     conn: Connection, prefix: str, model: Any, which: ColumnElement[bool], until: str, epoch: int | None = None
 ) -> None:
-    _purge(conn)
+    purge(conn)
     value = model.epoch if epoch is None else literal(epoch)
     rows = select(literal(prefix) + model.id, value, literal(until)).where(which)
     conn.execute(insert(Revocation).from_select(["subject", "epoch", "expires_at"], rows))
 
 
-def _purge(conn: Connection) -> None:
-    conn.execute(delete(Revocation).where(Revocation.expires_at <= clock.now()))
+def purge(conn: Connection) -> int:
+    """Delete what would have expired by now anyway; how much."""
+    return conn.execute(delete(Revocation).where(Revocation.expires_at <= clock.now())).rowcount

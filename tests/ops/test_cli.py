@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's commands, in this process: accounts, hosts, the database, and what `status` says."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text, update
+
+from computeapi import cli, clock
+from computeapi.backends.identity import setup
+from computeapi.db.engine import Database
+from computeapi.db.models import Action
+from computeapi.settings import Settings
+from tests.conftest import Api
+from tests.ops.servers import free_port
+from tests.wire.conftest import MakeServer, add_host
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(
+    settings: Settings, db: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Run]:
+    """`run("user", "list")`: the exit code, and all that was said."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    conf = Path(settings.state_dir, "computeapi.conf")
+    conf.write_text(f"[database]\nconnection = {settings.database_url.replace('%', '%%')}\n")
+    monkeypatch.setenv("COMPUTEAPI_STATE_DIR", settings.state_dir)
+    monkeypatch.setenv("COMPUTEAPI_LISTEN", f"127.0.0.1:{free_port()}")
+    monkeypatch.delenv("COMPUTEAPI_CONF", raising=False)
+
+    def call(*words: str) -> tuple[int, str]:
+        capsys.readouterr()  # what the API logged meanwhile
+        try:
+            code = cli.main(words)
+        except SystemExit as error:
+            code = int(error.code or 0)
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    yield call
+    root.handlers[:], root.level = before
+
+
+@pytest.fixture
+def defaults(db: Database) -> None:
+    """Users, projects and roles."""
+    setup.ensure_defaults(db, "admin's secret")
+
+
+def login(api: Api, user: str, password: str, project: str) -> int:
+    domain = {"id": "default"}
+    identity = {"methods": ["password"], "password": {"user": {"name": user, "domain": domain, "password": password}}}
+    scope = {"project": {"name": project, "domain": domain}}
+    return int(api.post("/identity/v3/auth/tokens", {"auth": {"identity": identity, "scope": scope}}).status_code)
+
+
+def test_help_teaches(run: Run) -> None:
+    code, said = run("--help")
+    assert code == 0
+    for name in ("init", "serve", "status", "host", "user", "project", "role", "db"):
+        assert f"    {name} " in said
+        code, more = run(name, "--help")
+        assert code == 0 and "usage: computeapi" in more
+
+
+def test_accounts(run: Run, defaults: None, api: Api) -> None:
+    code, said = run("user", "create", "alice", "--project", "web", "--role", "reader")
+    password = said.splitlines()[-1]
+    assert code == 0 and login(api, "alice", password, "web") == 201
+    assert run("user", "create", "alice")[0] == 1
+    assert run("role", "assign", "member", "--user", "alice", "--project", "demo")[0] == 0
+    assert login(api, "alice", password, "demo") == 201
+    said = run("role", "list")[1]
+    assert "reader   user alice  project web" in said and "service  nobody" in said
+    assert run("role", "remove", "member", "--user", "alice", "--project", "demo")[0] == 0
+    assert run("role", "remove", "member", "--user", "alice", "--project", "demo")[0] == 1
+    assert login(api, "alice", password, "demo") == 401
+    new = run("user", "set-password", "alice")[1].splitlines()[-1]
+    assert (login(api, "alice", password, "web"), login(api, "alice", new, "web")) == (401, 201)
+    assert "alice" in run("user", "list")[1]
+    assert run("user", "delete", "alice")[0] == 0
+    assert run("user", "delete", "alice")[1] == "Could not find user: alice.\n"
+    assert "web" in run("project", "list")[1]
+    assert run("project", "delete", "web")[0] == 0
+    assert run("project", "create", "web", "--description", "x")[0] == 0
+
+
+def test_password_from_standard_input(run: Run, defaults: None, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("a good one\n"))
+    code, said = run("user", "set-password", "admin", "--password-stdin")
+    assert code == 0 and "a good one" not in said
+    assert login(api, "admin", "a good one", "admin") == 201
+
+
+def test_new_password_is_in_clouds_yaml(run: Run, defaults: None, settings: Settings) -> None:
+    path = Path(settings.state_dir, "clouds.yaml")
+    path.write_text("clouds:\n  mine:\n    auth: {username: admin, password: old}\n  other:\n    auth: {username: x}\n")
+    password = run("user", "set-password", "admin")[1].splitlines()[-1]
+    assert f"password: {password}" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_users_of_a_real_keystone(run: Run, settings: Settings) -> None:
+    with Path(settings.state_dir, "computeapi.conf").open("a") as conf:
+        conf.write("[identity]\nidentity_url = http://keystone/v3\n")
+    code, said = run("user", "list")
+    assert code == 1 and "http://keystone/v3" in said
+
+
+def test_hosts(run: Run, db: Database, make_server: MakeServer) -> None:
+    add_host(db, "host1", vcpus=4, vcpus_used=1)
+    add_host(db, "host2", last_seen_at=clock.shifted(-3600))
+    make_server(host="host1")
+    assert run("host", "disable", "host1", "--reason", "new memory")[0] == 0
+    lines = run("host", "list")[1].splitlines()
+    assert lines[1].split()[:5] == ["host1", "up", "disabled", "0", "1/4"] and lines[1].endswith("new memory")
+    assert lines[2].split()[:3] == ["host2", "down", "enabled"]
+    assert run("host", "enable", "host1")[0] == 0
+    assert "disabled" not in run("host", "list")[1]
+    assert run("host", "forget", "host1") == (
+        1,
+        "Unable to delete compute service that is hosting instances. Migrate or delete the instances first.\n",
+    )
+    assert run("host", "forget", "host2")[0] == 0
+    assert run("host", "forget", "host2") == (1, "There is no host host2.\n")
+
+
+def test_database(run: Run, db: Database) -> None:
+    assert run("db", "check")[0] == 0
+    assert run("db", "upgrade") == (0, "==> up to date\n")
+    assert run("db", "purge", "--older-than", "30d")[0] == 0
+    with db.write() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    assert run("db", "check")[0] == 1
+    assert run("user", "list")[0] == 1
+    code, said = run("status")
+    assert code == 2 and "computeapi db upgrade" in said
+
+
+def test_no_database_is_made_by_looking(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPUTEAPI_STATE_DIR", str(tmp_path / "none"))
+    for words in (("status",), ("db", "check"), ("user", "list"), ("host", "list")):
+        code, said = run(*words)
+        assert code in (1, 2) and said
+    assert not (tmp_path / "none").exists()
+
+
+def problems(run: Run) -> list[str]:
+    """What `status` says but that no API runs here."""
+    code, said = run("status", "--json")
+    shown = json.loads(said)
+    assert code == 1 and not shown["ok"]
+    assert all(problem["do"] for problem in shown["problems"])
+    assert shown["problems"][0]["what"].startswith("The API does not answer")
+    return [problem["what"] for problem in shown["problems"][1:]]
+
+
+def test_well(run: Run, db: Database, make_server: MakeServer) -> None:
+    add_host(db, "host1")
+    make_server(host="host1")
+    assert problems(run) == []
+
+
+def test_no_hosts(run: Run) -> None:
+    assert problems(run) == ["There is no compute host."]
+
+
+def open_action(db: Database, api: Api, server: Any, **columns: Any) -> None:
+    assert api.post(f"/servers/{server.uuid}/action", {"os-stop": None}).status_code == 202
+    with db.write() as conn:
+        conn.execute(
+            update(Action).where(Action.server_id == server.id).values(created_at=clock.shifted(-300), **columns)
+        )
+
+
+def test_broken(run: Run, db: Database, make_server: MakeServer, api: Api) -> None:
+    """A host that is down, one that is gone, work that fails again and again, work that nobody takes up."""
+    add_host(db, "host1")
+    add_host(db, "host2", last_seen_at=clock.shifted(-600))
+    one, two, three, four = (make_server(host=name) for name in ("host1", "host2", "host1", "host1"))
+    open_action(db, api, one, attempt=2, message="libvirtd is away")
+    open_action(db, api, two)
+    open_action(db, api, three)
+    open_action(db, api, four, queue="host3")
+    make_server(host="host1", vm_state="error", fault_json='{"message":"No valid host was found."}')
+    found = problems(run)
+    assert len(found) == 4
+    assert found[0] == "Host host2 has been silent for 10 minutes; 0 servers are on it, 1 actions wait for it."
+    texts = {server.uuid: next(text for text in found if server.uuid in text) for server in (one, three, four)}
+    assert "it was tried 2 times, last: libvirtd is away" in texts[one.uuid]
+    assert "does not take it up" in texts[three.uuid]
+    assert "there is no host host3" in texts[four.uuid]
+    said = run("status")[1]
+    assert "No valid host was found." in said and "5 problems." in said
+    assert "2 pending on host1" in said
+
+
+def test_long_steps_and_lanes(run: Run, db: Database, make_server: MakeServer, api: Api) -> None:
+    """Work that runs is no problem until a step takes very long; what waits behind it is none at all."""
+    add_host(db, "host1")
+    server = make_server(host="host1")
+    open_action(db, api, server, state="running", running=server.id)
+    with db.write() as conn:
+        key = conn.execute(text("SELECT id FROM actions")).scalar()
+        conn.execute(
+            text("INSERT INTO action_events (action_id, seq, name, undo, started_at) VALUES (:key, 1, 'copy', 0, :at)"),
+            {"key": key, "at": clock.shifted(-200)},
+        )
+    assert problems(run) == []
+    assert "at copy for 3 minutes" in run("status")[1]
+    with db.write() as conn:
+        conn.execute(text("UPDATE action_events SET started_at = :at"), {"at": clock.shifted(-2000)})
+    (found,) = problems(run)
+    assert "at copy for 33 minutes" in found
+
+
+def test_database_away(run: Run, settings: Settings) -> None:
+    conf = Path(settings.state_dir, "computeapi.conf")
+    conf.write_text("[database]\nconnection = postgresql://nobody:secret@127.0.0.1:1/none\n")
+    code, said = run("status")
+    assert code == 2 and "database   does not answer" in said and "secret" not in said
