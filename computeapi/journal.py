@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 from cryptography.fernet import InvalidToken
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from computeapi import clock
@@ -61,16 +61,33 @@ class Entry:
     events: int = 0
     readable: bool = True  # False: the payload was sealed with another key
     closed: str | None = None  # the state in which it was closed
+    stuck: set[str] = field(default_factory=set)  # steps whose undo failed for good
+    host: str = ""  # whose work it is now
+    lane: int | None = None  # whose work it is about
 
     @property
-    def lane(self) -> int | None:
-        """Whose work it is."""
-        return self.server_id if self.volume_key is None else volume_lane(self.volume_key)
+    def hosts(self) -> dict[str, str]:
+        """Work that needs two hosts: which is the "source" and which the "destination"."""
+        found: dict[str, str] = self.lands.get("hosts", {})
+        return found
+
+    @property
+    def aside(self) -> bool:
+        """Work on a host where the server does not live: it neither waits for the server's own nor shows in it."""
+        return self.lane is not None and self.lane < -_ASIDE
 
     @property
     def subject(self) -> str:
         """The server's id, or the volume's key: for the log."""
         return self.server_uuid or f"volume {self.volume_key}"
+
+
+_ASIDE = 1 << 40
+
+
+def aside_lane(server_id: int) -> int:
+    """The lane beside a server's own, behind those of all volumes."""
+    return -_ASIDE - server_id
 
 
 def volume_lane(key: int) -> int:
@@ -94,14 +111,17 @@ def enqueue(
     payload: dict[str, Any] | None = None,
     lands: dict[str, Any] | None = None,
     hidden: bool = False,
+    aside: bool = False,
     parent_id: int | None = None,
 ) -> int:
     """Write down work for `host`, on a server or on a volume; the row's key.
 
-    A hidden row is a question: no lane, not in the action log.
+    A hidden row is a question: no lane, not in the action log. `aside`: beside the server's own (Entry.aside).
     """
     moment = clock.now()
     lane = server_id if volume_key is None else volume_lane(volume_key)
+    if aside and server_id is not None:
+        lane = aside_lane(server_id)
     return insert_row(
         conn,
         Action,
@@ -161,6 +181,22 @@ def record(
     )
 
 
+def is_leaving(conn: Connection, server_id: int) -> set[str]:
+    """The hosts that have yet to clean up after a server which left them: it can't come back there before."""
+    mine = select(Action.queue).where(Action.lane == aside_lane(server_id))
+    return {host for host in conn.execute(mine).scalars() if host}
+
+
+def seize(conn: Connection, server_id: int, why: str) -> None:
+    """End all open work of a server whose host is lost: whoever was at it finds its writes refused."""
+    keys = list(conn.execute(select(Action.id).where(Action.lane == server_id).order_by(Action.id)).scalars())
+    if keys:
+        moment = clock.now()
+        ended = {"state": CANCELLED, "message": why, "finished_at": moment, "updated_at": moment}
+        conn.execute(update(Action).where(Action.id.in_(keys)).values(**ended, **_CLOSED))
+        _end_open_steps(conn, keys, why)
+
+
 _CLOSED: dict[str, Any] = {"queue": None, "lane": None, "running": None, "payload": None}
 
 
@@ -182,6 +218,13 @@ _OPERATIONS = (
         Action.state == PENDING,
         Action.lane.is_not(None),
         ~select(_OPEN_BEFORE.c.id).where(_OPEN_BEFORE.c.lane == Action.lane, _OPEN_BEFORE.c.id < Action.id).exists(),
+        # What is aside waits for what was asked of the server before it, or both would be at the same things.
+        or_(
+            Action.lane > -_ASIDE,
+            ~select(_OPEN_BEFORE.c.id)
+            .where(_OPEN_BEFORE.c.lane == -_ASIDE - Action.lane, _OPEN_BEFORE.c.id < Action.id)
+            .exists(),
+        ),
     )
     .order_by(Action.id)
 )
@@ -203,6 +246,7 @@ _ENTRY = select(
     Action.message,
     Action.lands_json,
     Action.payload,
+    Action.lane,
 )
 
 
@@ -228,7 +272,7 @@ def claim(conn: Connection, seal: Seal, key: int, lane: int | None, host: str, e
         with conn.begin_nested():  # PostgreSQL: after a refusal the transaction goes on
             claimed = conn.execute(
                 update(Action)
-                .where(Action.id == key, Action.state == PENDING)
+                .where(Action.id == key, Action.state == PENDING, Action.queue == host)
                 .values(
                     state=RUNNING,
                     running=lane,
@@ -258,6 +302,8 @@ def claim(conn: Connection, seal: Seal, key: int, lane: int | None, host: str, e
         lands=orjson.loads(row[14]),
         payload=payload,
         readable=readable,
+        host=host,
+        lane=row[16],
     )
     _read_steps(conn, entry)
     return entry
@@ -280,6 +326,8 @@ def _read_steps(conn: Connection, entry: Entry) -> None:
         if undo:
             if result == "Success":
                 entry.undone.add(name)
+            elif result:
+                entry.stuck.add(name)
         else:
             if name not in entry.begun:
                 entry.begun.append(name)
@@ -289,14 +337,20 @@ def _read_steps(conn: Connection, entry: Entry) -> None:
 
 def hold(conn: Connection, entry: Entry, **columns: Any) -> bool:
     """Say that the work is still ours; the row's `cancel`. Raises Fenced where it is not ours any more."""
-    mine = conn.execute(
-        update(Action)
-        .where(Action.id == entry.id, Action.epoch == entry.epoch, Action.state == RUNNING)
-        .values(updated_at=clock.now(), **columns)
-    )
+    mine = conn.execute(update(Action).where(_mine(entry)).values(updated_at=clock.now(), **columns))
     if mine.rowcount != 1:
         raise Fenced(f"action {entry.id}")
     return bool(conn.execute(select(Action.cancel).where(Action.id == entry.id)).scalar_one())
+
+
+def _mine(entry: Entry) -> ColumnElement[bool]:
+    """The epoch alone would not do: hosts count theirs apart, and work goes from host to host."""
+    return and_(Action.id == entry.id, Action.epoch == entry.epoch, Action.queue == entry.host, Action.state == RUNNING)
+
+
+def hand_over(conn: Connection, entry: Entry, host: str) -> None:
+    """The next step is another host's: from now on the row waits there. Raises Fenced."""
+    hold(conn, entry, state=PENDING, running=None, queue=host)
 
 
 def begin_step(conn: Connection, entry: Entry, name: str, host: str, *, undo: bool = False) -> int:
@@ -327,7 +381,7 @@ def close(
     entry.closed = CANCELLED if cancelled else FAILED if error else FINISHED
     closed = conn.execute(
         update(Action)
-        .where(Action.id == entry.id, Action.epoch == entry.epoch, Action.state == RUNNING)
+        .where(_mine(entry))
         .values(
             state=entry.closed,
             message=error,

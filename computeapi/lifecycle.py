@@ -10,10 +10,9 @@ Allowed states and sentences: nova/compute/api.py and nova/api/openstack/common.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from sqlalchemy import Connection, update
@@ -21,11 +20,14 @@ from sqlalchemy import Connection, update
 from computeapi import clock, errors, journal, scheduler, states
 from computeapi.backends.volume.base import VolumeBackend
 from computeapi.context import Context
+from computeapi.db.engine import Database
 from computeapi.db.models import Server
-from computeapi.db.queries import addresses, block_devices, console_tokens, migrations
+from computeapi.db.queries import addresses, block_devices, console_tokens, hosts
 from computeapi.db.queries.servers import ServerRow, change, get, lock_row
 from computeapi.scheduler import NoValidHost, Wanted
+from computeapi.sealing import Seal
 from computeapi.services import Services
+from computeapi.settings import Settings
 from computeapi.states import (
     ACTIVE,
     BUILDING,
@@ -74,6 +76,22 @@ _HAS_VOLUMES = (ACTIVE, PAUSED, STOPPED, RESIZED, SOFT_DELETED, SHELVED)
 _COPIED = (ACTIVE, STOPPED, PAUSED, SUSPENDED)
 
 
+class Desk(Protocol):
+    """What it takes to write work down: the API has it, and so has a compute service."""
+
+    @property
+    def settings(self) -> Settings:
+        """The cloud's."""
+
+    @property
+    def db(self) -> Database:
+        """The cloud's."""
+
+    @property
+    def seal(self) -> Seal:
+        """The journal's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """A row of ACTIONS: what may be done to a server, when, and where it lands."""
@@ -117,11 +135,29 @@ ACTIONS: dict[str, Action] = {
     "rescue": Action("rescue", "rescue", "rescue", (ACTIVE, STOPPED, ERROR), IDLE, states.RESCUING, RESCUED),
     "unrescue": Action("unrescue", "unrescue", "unrescue", (RESCUED,), IDLE, states.UNRESCUING, ACTIVE),
     "resize": Action("resize", "resize", "resize", (ACTIVE, STOPPED), IDLE, states.RESIZE_PREP, RESIZED),
+    "resize_away": Action("resize", "resize", "move", (ACTIVE, STOPPED), IDLE, states.RESIZE_PREP, RESIZED),
+    "migrate": Action("migrate", "migrate", "move", (ACTIVE, STOPPED), IDLE, states.RESIZE_PREP, RESIZED),
+    "live_migrate": Action(
+        "live-migration", "os-migrateLive", "live_migrate", (ACTIVE, PAUSED), IDLE, states.MIGRATING, AS_WAS, AS_WAS
+    ),
+    "evacuate": Action(
+        "evacuate",
+        "evacuate",
+        "evacuate",
+        (ACTIVE, STOPPED, ERROR),
+        ANY_TASK,
+        states.REBUILDING,
+        ACTIVE,
+        locked_too=True,
+    ),
     "confirm_resize": Action(
         "confirmResize", "confirmResize", "confirm_resize", (RESIZED,), IDLE, states.RESIZE_CONFIRMING, ACTIVE
     ),
     "revert_resize": Action(
         "revertResize", "revertResize", "revert_resize", (RESIZED,), IDLE, states.RESIZE_REVERTING, ACTIVE
+    ),
+    "revert_move": Action(
+        "revertResize", "revertResize", "revert_move", (RESIZED,), IDLE, states.RESIZE_REVERTING, ACTIVE
     ),
     "shelve": Action("shelve", "shelve", "shelve", _COPIED, IDLE, states.SHELVING, SHELVED),
     "shelve_offload": Action(
@@ -176,8 +212,10 @@ def begin(
     server: ServerRow,
     name: str,
     payload: Mapping[str, Any] | None = None,
+    *,
+    hosts: Mapping[str, str] | None = None,
 ) -> None:
-    """Start the action `name` on a server, in the caller's transaction.
+    """Start the action `name` on a server, in the caller's transaction. `hosts`: see `enqueue`.
 
     What `server` says may be old: it is read again, and locked, so that of several who try at once each finds what the
     one before left. Raises NotFound, Locked or InvalidState (409). A server that is nowhere has nothing to do on a
@@ -194,8 +232,8 @@ def begin(
     if now.host is None:
         raise errors.Conflict(f"Instance {now.uuid} is not ready")
     check_state(now, action.says, action.vm_states, action.task_states)
-    _enter(conn, now, action)
-    _enqueue(conn, services, context, now, action, now.host, payload)
+    enter(conn, now, action)
+    enqueue(conn, services, context, now, action, now.host, payload, hosts=hosts)
 
 
 def check(services: Services, context: Context, server: ServerRow, name: str) -> None:
@@ -229,23 +267,28 @@ def check_state(
         raise invalid_state(server, says, "task_state")
 
 
-def _enter(conn: Connection, server: ServerRow, action: Action) -> None:
+def enter(conn: Connection, server: ServerRow, action: Action) -> None:
+    """Show what is under way."""
     values = {"task_state": action.task_state, "updated_at": clock.now()}
     change(conn, server.id, values)
 
 
-def _enqueue(
+def enqueue(
     conn: Connection,
-    services: Services,
+    desk: Desk,
     context: Context,
     server: ServerRow,
     action: Action,
     host: str,
     payload: Mapping[str, Any] | None,
+    *,
+    hosts: Mapping[str, str] | None = None,
 ) -> int:
+    """Write the work down for `host`, and wake it; `hosts` are the source and the destination where it needs two."""
+    lands = landing(action, server) | ({"hosts": dict(hosts)} if hosts else {})
     key = journal.enqueue(
         conn,
-        services.seal,
+        desk.seal,
         server_id=server.id,
         server_uuid=server.uuid,
         request_id=context.request_id,
@@ -255,9 +298,9 @@ def _enqueue(
         operation=action.operation,
         host=host,
         payload=dict(payload) if payload else None,
-        lands=landing(action, server),
+        lands=lands,
     )
-    services.db.notify(conn, host)
+    desk.db.notify(conn, host)
     return key
 
 
@@ -292,57 +335,7 @@ def start_build(
         _no_host(conn, context, server, error)
         return
     change(conn, server.id, {"host": host, "node": host, "task_state": states.SCHEDULING})
-    _enqueue(conn, services, context, server, ACTIONS["create"], host, secrets)
-
-
-def start_resize(
-    conn: Connection, services: Services, context: Context, server: ServerRow, flavor_id: str, flavor_json: str
-) -> None:
-    """Reserve what the new flavor needs beside what the server has, and start the resize on its own host.
-
-    Where there is no room the server stays as it is, and its log says why, as in Nova. Raises what `begin` raises, and
-    Conflict where the host does not answer.
-    """
-    now = lock_row(conn, server.id)
-    if now is None:
-        raise errors.NotFound(f"Instance {server.uuid} could not be found.")
-    check(services, context, now, "resize")
-    if now.host is None:
-        raise errors.Conflict(f"Instance {now.uuid} is not ready")
-    if not scheduler.is_alive(conn, services.settings, now.host):
-        raise errors.Conflict("Service is unavailable at this time.")
-    for role in ("old", "new"):  # of a resize that was given up
-        scheduler.release(conn, now.id, role=role)
-    new = migrations.flavor_columns(flavor_id, flavor_json)
-    extra_specs = orjson.loads(flavor_json).get("extra_specs", {})
-    wanted = Wanted(new["vcpus"], new["memory_mb"], new["disk_gb"], host=now.host, extra_specs=extra_specs)
-    try:
-        scheduler.place(conn, services.settings, now.id, wanted, role="new")
-    except NoValidHost as error:
-        _record(conn, context, now, "resize", str(error))
-        return
-    key = migrations.add(
-        conn,
-        uuid=str(uuid.uuid4()),
-        server_id=now.id,
-        server_uuid=now.uuid,
-        project_id=now.project_id,
-        user_id=now.user_id,
-        migration_type="resize",
-        status=migrations.MIGRATING,
-        source_compute=now.host,
-        source_node=now.node,
-        dest_compute=now.host,
-        dest_node=now.node,
-        old_flavor_id=now.flavor_id,
-        old_flavor_json=now.flavor_json,
-        new_flavor_id=flavor_id,
-        new_flavor_json=flavor_json,
-        old_vm_state=now.vm_state,
-    )
-    action = ACTIONS["resize"]
-    _enter(conn, now, action)
-    _enqueue(conn, services, context, now, action, now.host, {"migration": key})
+    enqueue(conn, services, context, server, ACTIONS["create"], host, secrets)
 
 
 def start_unshelve(conn: Connection, services: Services, context: Context, server: ServerRow) -> None:
@@ -361,15 +354,16 @@ def start_unshelve(conn: Connection, services: Services, context: Context, serve
         try:
             host = scheduler.place(conn, services.settings, now.id, wanted)
         except NoValidHost as error:
-            _record(conn, context, now, "unshelve", str(error))
+            record(conn, context, now, "unshelve", str(error))
             return
         conn.execute(update(Server).where(Server.id == now.id).values(host=host, node=host))
     action = ACTIONS["unshelve"]
-    _enter(conn, now, action)
-    _enqueue(conn, services, context, now, action, host, {"image_id": now.shelved_image_id})
+    enter(conn, now, action)
+    enqueue(conn, services, context, now, action, host, {"image_id": now.shelved_image_id})
 
 
-def _record(conn: Connection, context: Context, server: ServerRow, name: str, error: str | None = None) -> None:
+def record(conn: Connection, context: Context, server: ServerRow, name: str, error: str | None = None) -> None:
+    """An action that was not begun is in the server's log, with the reason."""
     journal.record(
         conn,
         server_id=server.id,
@@ -422,15 +416,18 @@ def _begin_delete(conn: Connection, services: Services, context: Context, server
     operations = {"delete", action.operation}
     if alive and journal.is_busy(conn, server.id, *operations):
         return
-    _enter(conn, server, action)
+    enter(conn, server, action)
     journal.overtake(conn, server.id)
-    if server.host is not None and (alive or action.lands == SOFT_DELETED):
-        _enqueue(conn, services, context, server, action, server.host, None)
-        return
     left = [{"network": nic.network_uuid, "mac": nic.mac} for nic in addresses.nics(conn, server.id)]
+    if action.lands == DELETED:
+        for other in sorted(hosts.traces(conn, server.id) - {server.host or ""}):
+            clean_up(conn, services, context, server, other, {"disks": True, "nics": left})
+    if server.host is not None and (alive or action.lands == SOFT_DELETED):
+        enqueue(conn, services, context, server, action, server.host, None)
+        return
     finish_delete(conn, services.volumes, server.id)
     if server.host is not None:
-        _enqueue(conn, services, context, server, action, server.host, {"nics": left})
+        enqueue(conn, services, context, server, action, server.host, {"nics": left})
         return
     journal.record(
         conn,
@@ -441,6 +438,39 @@ def _begin_delete(conn: Connection, services: Services, context: Context, server
         user_id=context.user_id,
         name=action.log,
     )
+
+
+def clean_up(
+    conn: Connection,
+    desk: Desk,
+    context: Context,
+    server: ServerRow,
+    host: str,
+    payload: Mapping[str, Any],
+    *,
+    parent_id: int | None = None,
+) -> None:
+    """Write down that `host`, where the server does not live (any more), shall have nothing of it.
+
+    Payload: `nics` (network and MAC of what it promised), `disks`: the volumes too, `stop`: only switch the guest off.
+    """
+    journal.enqueue(
+        conn,
+        desk.seal,
+        server_id=server.id,
+        server_uuid=server.uuid,
+        request_id=context.request_id,
+        project_id=context.project_id,
+        user_id=context.user_id,
+        name="clean_up",
+        operation=hosts.CLEAN_UP,
+        host=host,
+        payload=dict(payload),
+        lands={"hosts": {"here": host}},
+        aside=True,
+        parent_id=parent_id,
+    )
+    desk.db.notify(conn, host)
 
 
 def _is_deferred(services: Services, server: ServerRow, action: Action) -> bool:

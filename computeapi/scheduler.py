@@ -35,7 +35,7 @@ class Wanted:
     zone: str | None = None
     host: str | None = None  # only this one (an administrator said so)
     hints: Mapping[str, Any] = field(default_factory=dict)
-    exclude: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = field(default_factory=dict)  # hosts that it can't be, and why
     extra_specs: Mapping[str, str] | None = None  # of the flavor; None: of the one that the server has
 
 
@@ -110,7 +110,7 @@ def _up(host: Candidate, _wanted: Wanted, facts: _Facts) -> str | None:
 def _asked_for(host: Candidate, wanted: Wanted, _facts: _Facts) -> str | None:
     if wanted.host and host.name != wanted.host:
         return "not the host asked for"
-    return "excluded" if host.name in wanted.exclude else None
+    return wanted.refused.get(host.name)
 
 
 def _zone(host: Candidate, wanted: Wanted, facts: _Facts) -> str | None:
@@ -404,6 +404,18 @@ def release(conn: Connection, server_id: int, *, role: str | None = None) -> Non
         )
     if rows:
         conn.execute(delete(Allocation).where(chosen))
+
+
+def has_role(conn: Connection, server_id: int, role: str) -> bool:
+    """Whether a server takes something as that."""
+    mine = select(Allocation.id).where(Allocation.server_id == server_id, Allocation.role == role)
+    return conn.execute(mine.limit(1)).first() is not None
+
+
+def zone_of(conn: Connection, settings: Settings, host: str) -> str:
+    """The availability zone of a host."""
+    own = conn.execute(select(Host.availability_zone).where(Host.name == host)).scalar()
+    return own or settings.default_availability_zone
 
 
 def is_alive(conn: Connection, settings: Settings, host: str) -> bool:

@@ -95,6 +95,12 @@ class Settings:
     reclaim_instance_interval: int = _option(
         0, "compute", "Keep deleted servers this long (SOFT_DELETED) before they go. 0: delete at once."
     )
+    allow_resize_to_same_host: bool = _option(
+        True, "compute", "A resize may stay on the server's host, and does where there is room."
+    )
+    instances_path: str = _option(
+        "", "compute", "Directory of this host's disks and console logs, on libvirt's host. Empty: the state directory."
+    )
     resize_confirm_window: int = _option(
         0, "compute", "A resize that its owner neither confirms nor reverts is confirmed after so long. 0: never."
     )
@@ -116,6 +122,32 @@ class Settings:
     cell_name: str = _option("nova", "cells", "Name of the local cell: of all hosts that are in no other.")
     default_availability_zone: str = _option("nova", "compute", "Zone of hosts in no aggregate that names one.")
     connection_uri: str = _option("qemu:///system", "libvirt", "libvirt's URI.")
+    migration_uri: str = _option(
+        "", "libvirt", "libvirt's URI as other hosts reach it, for moves of servers. Empty: connection_uri, if remote."
+    )
+    live_migration_inbound_addr: str = _option(
+        "", "libvirt", "Address where this host takes migrating guests. Empty: libvirt's own choice."
+    )
+    live_migration_completion_timeout: int = _option(
+        800, "libvirt", "How long a live migration may take; then live_migration_timeout_action. 0: for ever."
+    )
+    live_migration_timeout_action: str = _option(
+        "abort",
+        "libvirt",
+        "abort: the guest stays. force_complete: by post-copy where that is permitted, else the guest is paused.",
+        choices=("abort", "force_complete"),
+    )
+    live_migration_permit_auto_converge: bool = _option(
+        True, "libvirt", "Slow a guest down that changes its memory quicker than it can be sent."
+    )
+    live_migration_permit_post_copy: bool = _option(
+        False, "libvirt", "A live migration may end by post-copy: the guest is lost where the network fails then."
+    )
+    live_migration_tunnelled: bool = _option(False, "libvirt", "Send guests through libvirt's own connection.")
+    live_migration_bandwidth: int = _option(0, "libvirt", "The most that a live migration sends, MiB/s. 0: all it can.")
+    live_migration_downtime: int = _option(
+        500, "libvirt", "How long a guest may stand still at the end of its live migration, milliseconds."
+    )
     virt_type: str = _option("auto", "libvirt", "auto: KVM where it works.", choices=("auto", "kvm", "qemu"))
     api_metrics_listen: str = _option(
         "", "metrics", "Address and port of the API's Prometheus metrics, such as 127.0.0.1:9284. Empty: none."
@@ -192,6 +224,11 @@ class Settings:
     def log_file(self, part: str | None) -> Path | None:
         """Where a part of the program logs; None: to standard error."""
         return Path(self.log_dir).absolute() / f"{part}.log" if self.log_dir and part else None
+
+    @property
+    def instances_dir(self) -> Path:
+        """Where this host keeps its servers' disks and console logs."""
+        return Path(self.instances_path or self.state_dir).absolute()
 
     @property
     def database_url(self) -> str:

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,13 @@ def add(commands: Any) -> None:
     # `part`: what the log file is called.
     api = command(commands, "api", _api, "run the API alone (gunicorn)")
     api.set_defaults(part="api")
-    compute = command(commands, "compute", _compute, "run this host's compute service alone")
+    compute = command(commands, "compute", _compute, "run a host's compute service alone")
+    compute.add_argument(
+        "--host", metavar="NAME", help="the compute host's name (default: the setting, or this machine)"
+    )
+    compute.add_argument("--libvirt-uri", metavar="URI", help="its libvirt's URI (default: the setting)")
+    compute.add_argument("--migration-uri", metavar="URI", help="that URI as other hosts reach it")
+    compute.add_argument("--instances-path", metavar="DIR", help="where its disks and console logs are")
     compute.set_defaults(part="compute")
     console = command(commands, "console", _console, "run this host's console proxy alone")
     console.set_defaults(part="console")
@@ -125,22 +132,34 @@ def _driver(conf: Settings) -> Any:
     """The hypervisor of this host."""
     from computeapi.virt import load
 
-    of_libvirt = {"network_namespace": conf.network_namespace, "spice": conf.spice}
+    of_libvirt = {
+        "network_namespace": conf.network_namespace,
+        "spice": conf.spice,
+        "migration_uri": conf.migration_uri,
+        "inbound_address": conf.live_migration_inbound_addr,
+    }
     return load(
         conf.hypervisor,
         uri=conf.connection_uri,
         virt_type=conf.virt_type,
-        state_dir=conf.state_path,
+        state_dir=conf.instances_dir,
         host=conf.host_name,
         **(of_libvirt if conf.hypervisor == "libvirt" else {}),
     )
 
 
-def _compute(conf: Settings, _options: argparse.Namespace) -> int:
+def _compute(conf: Settings, options: argparse.Namespace) -> int:
     from computeapi.backends import image
     from computeapi.compute.service import AlreadyRunning, ComputeService
     from computeapi.sealing import Seal
 
+    given = {
+        "host": options.host,
+        "connection_uri": options.libvirt_uri,
+        "migration_uri": options.migration_uri,
+        "instances_path": options.instances_path,
+    }
+    conf = replace(conf, **{name: value for name, value in given.items() if value})
     db = ready_database(conf)
     driver = _driver(conf)
     ended, stop_metrics = _count(conf)

@@ -62,11 +62,13 @@ class Tools:
 
 @dataclass(slots=True)
 class Job:
-    """One claimed action, as its steps see it. `landing` is what else is written to its subject when it lands."""
+    """One claimed action, as its steps see it. `landing` is what else is written to its subject when it lands; `lost`
+    are hosts that were down when they should have undone something."""
 
     tools: Tools
     entry: journal.Entry
     landing: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    lost: set[str] = field(default_factory=set, kw_only=True)
 
     @property
     def driver(self) -> Hypervisor:
@@ -153,13 +155,20 @@ W = TypeVar("W", bound=Job)
 Do = Callable[[Work], None]
 
 
+SOURCE, DESTINATION = "source", "destination"
+
+
 @dataclass(frozen=True, slots=True)
 class Step(Generic[W]):
-    """`do` and `undo` are each find-or-create: after a crash they may run again, on whatever is there."""
+    """`do` and `undo` are each find-or-create: after a crash they may run again, on whatever is there.
+
+    `at` says, of work that needs two hosts, which of them runs it: the row goes there for it. "": the one that has it.
+    """
 
     name: str
     do: Callable[[W], None]
     undo: Callable[[W], None] | None = None
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
-from computeapi import errors, journal, logs
+from computeapi import errors, journal, logs, scheduler
 from computeapi.compute import subjects
 from computeapi.compute.operation import Cancelled, Job, Operation, Step, Stopping, Tools, Work
 from computeapi.compute.operations import HOST_QUESTIONS, OPERATIONS, QUESTIONS, VOLUME_OPERATIONS
@@ -34,7 +34,7 @@ _PASSING = (OperationalError, InterfaceError, NoConnection, errors.Unavailable, 
 
 # How a run ended, beside the states in which the journal has what is done.
 LEFT = "left"  # to be tried again
-DROPPED = "dropped"  # it is another owner's now
+DROPPED = "dropped"  # it is another owner's now, or another host's
 
 
 class Failed(Exception):
@@ -133,6 +133,9 @@ def _forward(work: Job, operation: Operation[Any]) -> None:
         if step.name in entry.done:
             continue
         work.pause(0)
+        if (place := _place(work, step)) != tools.host:
+            _go_on_at(work, place)
+            return
         with tools.db.write() as conn:
             cancelled = journal.hold(conn, entry)
             if cancelled:
@@ -152,6 +155,29 @@ def _forward(work: Job, operation: Operation[Any]) -> None:
         else:
             last = seq
     _land(work, operation, last)
+
+
+def _place(work: Job, step: Step[Any]) -> str:
+    return work.entry.hosts.get(step.at, work.tools.host)
+
+
+def _go_on_at(work: Job, host: str) -> None:
+    """The next step is another host's. Raises Failed where that is down."""
+    entry, tools = work.entry, work.tools
+    if _is_down(tools, host):
+        _start_unwinding(work, f"Compute host {host} is down.")
+        raise Failed
+    with tools.db.write() as conn:
+        if journal.hold(conn, entry):
+            journal.close(conn, entry, error=_DELETED, cancelled=True)
+        else:
+            journal.hand_over(conn, entry, host)
+            tools.db.notify(conn, host)
+
+
+def _is_down(tools: Tools, host: str) -> bool:
+    with tools.db.read() as conn:
+        return not scheduler.is_alive(conn, tools.settings, host)
 
 
 def _do(work: Job, step: Step[Any], seq: int) -> bool:
@@ -183,11 +209,25 @@ def _do(work: Job, step: Step[Any], seq: int) -> bool:
 def _land(work: Job, operation: Operation[Any], seq: int | None) -> None:
     """The last step's end (the event `seq`), the landing state and the row's end are one transaction."""
     with work.tools.db.write() as conn:
+        if work.entry.hosts and _is_overtaken(conn, work):
+            if seq is not None:
+                journal.end_step(conn, work.entry, seq)
+            journal.close(conn, work.entry, error=_DELETED, cancelled=True)
+            return
         _settle(conn, work.entry, subjects.of(work.entry).landed(work))
         if operation.finished:
             operation.finished(conn, work)
         if seq is not None:
             journal.end_step(conn, work.entry, seq)
+
+
+def _is_overtaken(conn: Connection, work: Job) -> bool:
+    """Whether a delete waits that was sent to where the server lived when it was asked for: it shall live there still.
+
+    It cleans up on both hosts.
+    """
+    subjects.of(work.entry).lock(conn, work.entry)
+    return journal.hold(conn, work.entry) and not work.entry.aside
 
 
 def _settle(conn: Connection, entry: journal.Entry, values: dict[str, Any], error: str | None = None) -> None:
@@ -217,6 +257,17 @@ def _unwind(work: Job, operation: Operation[Any]) -> None:
         if step.undo is None or step.name not in entry.begun or step.name in entry.undone:
             continue
         work.pause(0)
+        if (place := _place(work, step)) != tools.host:
+            if step.name in entry.stuck:  # tried there, in vain
+                clean = False
+            elif _is_down(tools, place):
+                work.lost.add(place)
+            else:
+                with tools.db.write() as conn:
+                    journal.hand_over(conn, entry, place)
+                    tools.db.notify(conn, place)
+                return
+            continue
         with tools.db.write() as conn:
             journal.hold(conn, entry)
             seq = journal.begin_step(conn, entry, step.name, tools.host, undo=True)

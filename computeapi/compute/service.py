@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -363,6 +364,7 @@ def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | 
             "memory_mb": info.memory_mb,
             "disk_gb": info.disk_gb,
             "cpu_info_json": orjson.dumps(info.cpu_info).decode(),
+            "capabilities_json": orjson.dumps(asdict(info.peer) if info.peer else {}).decode(),
         }
     known = conn.execute(select(Host.epoch).where(Host.name == name).with_for_update()).first()
     if known is None:

@@ -101,6 +101,25 @@ class _Servers(Subject):
                 conn.execute(update(Server).where(Server.id == work.server.id, Server.deleted == 0).values(**values))
 
 
+class _Aside(_Servers):
+    """A server that does not live on this host: nothing of the work shows in its row."""
+
+    def landed(self, work: Job) -> Values:
+        return {}
+
+    def failed(self, tools: Tools, entry: journal.Entry, message: str) -> Values:
+        return {}
+
+    def given_up(self, tools: Tools, entry: journal.Entry, message: str) -> Values:
+        return {}
+
+    def write(self, conn: Connection, entry: journal.Entry, values: Values) -> None:
+        """Nothing."""
+
+    def show(self, work: Job, message: str) -> None:
+        """Nothing."""
+
+
 class _Volumes(Subject):
     """Where the row's `lands` names a snapshot, that is what changes its status; the volume stays as it is."""
 
@@ -132,9 +151,11 @@ class _Volumes(Subject):
         """It shows what is under way until then."""
 
 
-_SERVERS, _VOLUMES = _Servers(), _Volumes()
+_SERVERS, _ASIDE, _VOLUMES = _Servers(), _Aside(), _Volumes()
 
 
 def of(entry: journal.Entry) -> Subject:
     """What the action is on."""
-    return _SERVERS if entry.volume_key is None else _VOLUMES
+    if entry.volume_key is not None:
+        return _VOLUMES
+    return _ASIDE if entry.aside else _SERVERS

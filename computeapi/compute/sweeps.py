@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
 
 from sqlalchemy import delete, func, select, update
 
-from computeapi import clock, journal, lifecycle, states
+from computeapi import clock, journal, lifecycle, moves, states
 from computeapi.compute import reconcile, timeouts
 from computeapi.compute.operation import Tools
 from computeapi.compute.operations import firewall, networks
 from computeapi.db.models import Action, Allocation, Host, Server
-from computeapi.db.queries import console_tokens, purge, usage_audit
+from computeapi.db.queries import console_tokens, hosts, purge, usage_audit
+
+LOG = logging.getLogger("computeapi.compute")
 
 INTERVAL = 30.0  # seconds
 _BATCH = 50
@@ -114,6 +117,28 @@ def forget_the_past(tools: Tools) -> int:
     return gone
 
 
+def take_back(tools: Tools) -> int:
+    """Work on servers of this host that another host has and can't go on with; how much."""
+    since = clock.shifted(-tools.settings.service_down_time)
+    with tools.db.write() as conn:
+        count = hosts.take_back(conn, tools.host, since, moves.TRAVELLING)
+        if not journal.owns(conn, tools.host, tools.epoch):
+            raise journal.Fenced(f"host {tools.host}")
+    return count
+
+
+def keep_empty(tools: Tools) -> int:
+    """A host in maintenance sends its servers away as they come to rest; how many are going now."""
+    with tools.db.read() as conn:
+        reason = conn.execute(select(Host.disabled_reason).where(Host.name == tools.host, Host.disabled == 1)).scalar()
+    if reason != moves.IN_MAINTENANCE:
+        return 0
+    going, staying = moves.drain(tools, tools.host)
+    for server_uuid, why in staying.items():
+        LOG.warning("server %s stays on this host, which is in maintenance: %s", server_uuid, why)
+    return going
+
+
 def forget_uploads(tools: Tools) -> int:
     """What killed processes left of image uploads."""
     return tools.images.sweep()
@@ -133,6 +158,8 @@ ALL: tuple[Callable[[Tools], object], ...] = (
     forget_console_tokens,
     forget_uploads,
     reclaim,
+    take_back,
+    keep_empty,
     mend_counters,
     audit_usage,
     forget_the_past,

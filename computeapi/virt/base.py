@@ -63,6 +63,47 @@ class Capabilities:
     filters: bool = False  # security groups and floating IPs; where not, networks have the hypervisor's own NAT
 
 
+class MigrationTimeout(HypervisorError):
+    """A live migration was not done in time; the guest runs on where it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A host as another one needs to know it. Paths are that host's own."""
+
+    name: str
+    uri: str = ""  # of its hypervisor, as others reach it; "": not at all
+    address: str = ""  # where it takes migrating guests, if not where the hypervisor says
+    pool: str = ""  # which storage its volumes are on: the same on two hosts is shared storage
+    disks: str = ""
+    consoles: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a live migration is done. `timeout` in seconds (0: none), `bandwidth` in MiB/s (0: all), downtime in ms."""
+
+    timeout: int = 800
+    force: bool = False  # at the end of the time: by post-copy where it may be, else the guest is paused; else abort
+    auto_converge: bool = True
+    post_copy: bool = False
+    tunnelled: bool = False
+    bandwidth: int = 0
+    downtime: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a live migration is, in bytes."""
+
+    memory_total: int = 0
+    memory_processed: int = 0
+    memory_remaining: int = 0
+    disk_total: int = 0
+    disk_processed: int = 0
+    disk_remaining: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class HostInfo:
     """The host's size and kind, as os-hypervisors shows it. Memory in MiB, disk in GiB."""
@@ -74,6 +115,7 @@ class HostInfo:
     memory_mb: int
     disk_gb: int
     cpu_info: dict[str, Any] = field(default_factory=dict)
+    peer: Peer | None = None  # as other hosts need to know it
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +261,21 @@ class Hypervisor(ABC):
     def read_volume(self, name: str) -> Iterator[bytes]:
         """The bytes of a volume that no guest writes to, as its file has them."""
 
+    @abstractmethod
+    def receive_volume(self, peer: Peer, volume: str, name: str) -> None:
+        """The volume `name` has the bytes of the peer's `volume`, which lies on no other and is not written to.
+
+        Made anew each time.
+        """
+
+    @abstractmethod
+    def receive_blank(self, peer: Peer, name: str) -> None:
+        """An empty qcow2 volume as large as the peer's of that name. Made anew each time."""
+
+    @abstractmethod
+    def receive_console(self, peer: Peer, uuid: str) -> None:
+        """What the guest has written on its serial console at the peer, if anything, is kept here. Made anew."""
+
     # --- networks ---
 
     @abstractmethod
@@ -267,8 +324,11 @@ class Hypervisor(ABC):
         """The guest is known to the host as `spec` says; a running one changes at its next start."""
 
     @abstractmethod
-    def undefine(self, uuid: str) -> None:
-        """The guest is stopped and unknown to the host, with its saved state and console log. Disks stay."""
+    def undefine(self, uuid: str, *, keep_console: bool = False) -> None:
+        """The guest is stopped and unknown to the host, with its saved state and console log. Disks stay.
+
+        `keep_console`: the log stays as well, since another host has it too.
+        """
 
     @abstractmethod
     def attach_nic(self, uuid: str, nic: NicSpec) -> None:
@@ -320,6 +380,23 @@ class Hypervisor(ABC):
     @abstractmethod
     def suspend(self, uuid: str) -> None:
         """The guest's memory is saved to disk and the guest is off; `start` goes on from there."""
+
+    @abstractmethod
+    def migrate(
+        self, uuid: str, peer: Peer, disks: Sequence[str], policy: Policy, watch: Callable[[Progress], None]
+    ) -> None:
+        """The guest, which goes on running, is at the peer, and unknown here.
+
+        `disks` ("vda") are copied with it. `watch` is called every now and then; what it raises ends the waiting, not
+        the migration: see `end_migration`. Called again while it is under way it is waited for.
+
+        Raises MigrationTimeout or HypervisorError where the guest goes on here, HypervisorGone where it is not known
+        where it is.
+        """
+
+    @abstractmethod
+    def end_migration(self, uuid: str) -> None:
+        """No migration of the guest away from here is under way; it runs on. None is no error."""
 
     @abstractmethod
     def state(self, uuid: str) -> PowerState:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -39,6 +40,9 @@ from computeapi.virt.base import (
     NicSpec,
     NoSpace,
     NotRunning,
+    Peer,
+    Policy,
+    Progress,
     console_tail,
 )
 from computeapi.virt.firewall import Firewall
@@ -78,7 +82,8 @@ class SimulatedHypervisor(Hypervisor):
 
     `delays` are seconds by method name. `vcpus`, `memory_mb` (MiB) and `disk_gb` (GiB) are the host's size; base
     images and config drives that exceed `disk_gb` raise NoSpace. `gone = True` is a hypervisor that does not answer.
-    `calls` counts the calls by method name.
+    `calls` counts the calls by method name. Hosts with the same `pool` share their storage. Hosts of one process find
+    each other in `fabric`, those with a state directory in that.
     """
 
     def __init__(
@@ -91,14 +96,19 @@ class SimulatedHypervisor(Hypervisor):
         disk_gb: int = 4096,
         delays: Mapping[str, float] | None = None,
         capabilities: Capabilities | None = None,
+        pool: str = "",
+        fabric: dict[str, SimulatedHypervisor] | None = None,
     ) -> None:
-        self.host = host
+        self.host, self.pool = host, pool
+        self._fabric = {} if fabric is None else fabric
+        self._fabric[host] = self
+        self._state_dir = state_dir
         self.vcpus, self.memory_mb, self.disk_gb = vcpus, memory_mb, disk_gb
         self.delays = dict(delays or {})
         self.gone = False
         self.calls: Counter[str] = Counter()
         self._capabilities = capabilities or Capabilities(
-            guest_agent=True, live_snapshot=True, filters=True, serial=True
+            guest_agent=True, live_snapshot=True, live_migration=True, filters=True, serial=True
         )
         self._failures: list[tuple[str, BaseException, list[int], bool]] = []
         self._watchers: list[Callable[[Event], None]] = []
@@ -108,6 +118,14 @@ class SimulatedHypervisor(Hypervisor):
         if state_dir is not None:
             self._read_options(state_dir)
         self._store = Store(state_dir, host, self._notify)
+        self._disks = self._shared_store() if self.pool else self._store
+
+    def _shared_store(self) -> Store:
+        """The pool's, which is the first one's that has it."""
+        for other in self._fabric.values():
+            if other is not self and other.pool == self.pool and self._state_dir is None:
+                return other._disks
+        return Store(self._state_dir, f"pool-{self.pool}", self._notify)
 
     def _read_options(self, state_dir: Path) -> None:
         try:
@@ -115,6 +133,7 @@ class SimulatedHypervisor(Hypervisor):
         except FileNotFoundError:
             return
         self.delays |= options.get("delays", {})
+        self.pool = str(options.get("pool", self.pool))
         for name in ("vcpus", "memory_mb", "disk_gb"):
             setattr(self, name, int(options.get(name, getattr(self, name))))
 
@@ -149,14 +168,15 @@ class SimulatedHypervisor(Hypervisor):
     @simulated
     def host_info(self) -> HostInfo:
         info = {"arch": "x86_64", "model": "simulated", "vendor": "computeapi", "features": [], "topology": {}}
-        return HostInfo(self.host, "simulator", 1000000, self.vcpus, self.memory_mb, self.disk_gb, info)
+        peer = Peer(self.host, f"simulator:///{self.host}", pool=self.pool or f"own-{self.host}")
+        return HostInfo(self.host, "simulator", 1000000, self.vcpus, self.memory_mb, self.disk_gb, info, peer)
 
     # --- storage ---
 
     @simulated
     def ensure_base(self, name: str, image_format: str, size: int, chunks: Callable[[], Iterator[bytes]]) -> None:
         images.check_name(name)
-        with self._store.open() as data:
+        with self._disks.open() as data:
             if data.volume(name):
                 return
         head, stream = images.split_head(chunks())
@@ -169,7 +189,7 @@ class SimulatedHypervisor(Hypervisor):
     @simulated
     def ensure_disk(self, name: str, size_gb: int, base: str | None) -> None:
         images.check_name(name)
-        with self._store.open() as data:
+        with self._disks.open() as data:
             found = data.volume(base) if base else None
             if base and not found:
                 raise HypervisorError(f"disk {name}: there is no volume {base}")
@@ -182,7 +202,7 @@ class SimulatedHypervisor(Hypervisor):
         self._keep(images.check_name(name), len(content), len(content))
 
     def _keep(self, name: str, size: int, virtual_size: int) -> None:
-        with self._store.open() as data:
+        with self._disks.open() as data:
             old = data.volume(name)
             if data.stored_bytes() - (old[0] if old else 0) + size > self.disk_gb * images.GIB:
                 raise NoSpace(f"volume {name}: no space left on {self.host}")
@@ -191,43 +211,75 @@ class SimulatedHypervisor(Hypervisor):
     @simulated
     def remove_volumes(self, prefix: str) -> None:
         images.check_name(prefix)
-        with self._store.open() as data:
+        with self._disks.open() as data:
             data.remove_volumes(prefix)
 
     @simulated
     def list_volumes(self) -> list[str]:
-        with self._store.open() as data:
+        with self._disks.open() as data:
             return data.volume_names()
 
     @simulated
     def virtual_size(self, name: str) -> int:
-        with self._store.open() as data:
+        with self._disks.open() as data:
             return self._volume(data, name)[1]
 
     @simulated
     def remove_volume(self, name: str) -> None:
         images.check_name(name)
-        with self._store.open() as data:
+        with self._disks.open() as data:
             data.remove_volume(name)
 
     @simulated
     def resize_disk(self, name: str, size_gb: int) -> None:
-        with self._store.open() as data:
+        with self._disks.open() as data:
             size, virtual = self._volume(data, name)
             data.put_volume(name, size, max(virtual, size_gb * images.GIB))
 
     @simulated
     def snapshot(self, uuid: str, volume: str, name: str) -> None:
         images.check_name(name)
-        with self._store.open() as data:
+        with self._disks.open() as data:
             _, virtual = self._volume(data, volume)
             data.put_volume(name, len(images.empty_qcow2(virtual)), virtual)
 
     @simulated
     def read_volume(self, name: str) -> Iterator[bytes]:
-        with self._store.open() as data:
+        with self._disks.open() as data:
             _, virtual = self._volume(data, name)
         return iter([images.empty_qcow2(virtual)])
+
+    @simulated
+    def receive_volume(self, peer: Peer, volume: str, name: str) -> None:
+        images.check_name(name)
+        with self._other(peer)._disks.open() as there:
+            size, virtual = self._volume(there, volume)
+        self._keep(name, size, virtual)
+
+    @simulated
+    def receive_blank(self, peer: Peer, name: str) -> None:
+        images.check_name(name)
+        with self._other(peer)._disks.open() as there:
+            _, virtual = self._volume(there, name)
+        self._keep(name, 0, virtual)
+
+    @simulated
+    def receive_console(self, peer: Peer, uuid: str) -> None:
+        with self._other(peer)._store.open() as there:
+            text = there.console(uuid) if there.guest(uuid) else ""
+        with self._store.open() as data:
+            data.put_kept_console(uuid, text)
+
+    def _other(self, peer: Peer) -> SimulatedHypervisor:
+        """A simulated host of this process, or of another one by its files."""
+        other = self._fabric.get(peer.name)
+        if other is None:
+            if self._state_dir is None:
+                raise HypervisorGone(f"the simulated hypervisor of {peer.name} does not answer")
+            other = SimulatedHypervisor(peer.name, state_dir=self._state_dir, fabric=self._fabric)
+        if other.gone:
+            raise HypervisorGone(f"the simulated hypervisor of {peer.name} does not answer")
+        return other
 
     # --- networks ---
 
@@ -298,7 +350,7 @@ class SimulatedHypervisor(Hypervisor):
             data.put_guest(spec)
 
     @simulated
-    def undefine(self, uuid: str) -> None:
+    def undefine(self, uuid: str, *, keep_console: bool = False) -> None:
         with self._store.open() as data:
             guest = data.guest(uuid)
             data.remove_guest(uuid)
@@ -393,6 +445,36 @@ class SimulatedHypervisor(Hypervisor):
         self._turn(uuid, PowerState.SUSPENDED, PowerState.RUNNING, PowerState.PAUSED)
 
     @simulated
+    def migrate(
+        self, uuid: str, peer: Peer, disks: Sequence[str], policy: Policy, watch: Callable[[Progress], None]
+    ) -> None:
+        other = self._other(peer)
+        watch(Progress())
+        with ExitStack() as both:
+            opened = {each: both.enter_context(each._store.open()) for each in self._in_order(other)}
+            here, there = opened[self], opened[other]
+            guest, arrived = here.guest(uuid), there.guest(uuid)
+            if guest is None and arrived is not None:
+                return
+            if guest is None or guest.state not in (PowerState.RUNNING, PowerState.PAUSED):
+                raise HypervisorError(f"guest {uuid}: is not running")
+            other._check_parts(there, guest.spec)
+            there.put_guest(guest.spec)
+            moved = there.guest(uuid)
+            assert moved is not None
+            there.change(moved, state=guest.state, ignore_acpi=guest.ignore_acpi)
+            here.remove_guest(uuid)
+        other._notify(Event(uuid, guest.state))
+
+    def _in_order(self, other: SimulatedHypervisor) -> list[SimulatedHypervisor]:
+        """Both, always in the same order: two who migrate to each other don't wait for each other."""
+        return sorted((self, other), key=lambda each: each.host)
+
+    @simulated
+    def end_migration(self, uuid: str) -> None:
+        """A simulated migration is done as soon as it begins."""
+
+    @simulated
     def state(self, uuid: str) -> PowerState:
         with self._store.open() as data:
             return self._guest(data, uuid).state
@@ -461,6 +543,10 @@ class SimulatedHypervisor(Hypervisor):
         self.gone = self._closed = True
         self._watchers.clear()
         self._store.close()
+        if self._disks is not self._store and not any(
+            each._disks is self._disks and not each._closed for each in self._fabric.values()
+        ):
+            self._disks.close()
 
     # --- inside ---
 
@@ -478,9 +564,10 @@ class SimulatedHypervisor(Hypervisor):
         return found
 
     def _check_parts(self, data: Store, spec: DomainSpec) -> None:
-        for disk in spec.disks:
-            if not disk.path and not data.volume(disk.volume):
-                raise HypervisorError(f"guest {spec.uuid}: there is no volume {disk.volume}")
+        with self._disks.open() as disks:
+            for disk in spec.disks:
+                if not disk.path and not disks.volume(disk.volume):
+                    raise HypervisorError(f"guest {spec.uuid}: there is no volume {disk.volume}")
         for nic in spec.nics:
             if not data.has_network(nic.network):
                 raise HypervisorError(f"guest {spec.uuid}: there is no network {nic.network}")

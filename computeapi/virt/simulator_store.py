@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS dhcp (network TEXT, mac TEXT, address TEXT, hostname 
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS guests (uuid TEXT PRIMARY KEY, name TEXT UNIQUE, state INTEGER, due REAL, due_text TEXT,
     ignore_acpi INTEGER, spec BLOB, console TEXT);
+CREATE TABLE IF NOT EXISTS consoles (uuid TEXT PRIMARY KEY, console TEXT) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS guests_due ON guests (due) WHERE due IS NOT NULL;
 """
 
@@ -61,18 +62,27 @@ class Store:
             self._db.execute("PRAGMA journal_mode=WAL")
         self._db.executescript(_TABLES)
 
+        self._depth = 0
+
     @contextmanager
     def open(self) -> Iterator[Store]:
         """One transaction; guests whose time had come are first brought to where they are now."""
         with self._lock:
+            if self._depth:  # in the same thread already: a part of that transaction
+                yield self
+                return
             self._db.execute("BEGIN IMMEDIATE")
+            self._depth = 1
             try:
                 events = self._settle()
                 yield self
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
+            else:
+                self._db.execute("COMMIT")
+            finally:
+                self._depth = 0
         for event in events:
             self._tell(event)
 
@@ -170,10 +180,12 @@ class Store:
         """Define or redefine a guest; what it is doing stays."""
         body = orjson.dumps(asdict(spec))
         self._db.execute(
-            "INSERT INTO guests VALUES (?, ?, ?, NULL, '', 0, ?, '')"
+            "INSERT INTO guests VALUES (?, ?, ?, NULL, '', 0, ?,"
+            " coalesce((SELECT console FROM consoles WHERE uuid = ?), ''))"
             " ON CONFLICT (uuid) DO UPDATE SET name = excluded.name, spec = excluded.spec",
-            (spec.uuid, spec.name, int(PowerState.SHUTDOWN), body),
+            (spec.uuid, spec.name, int(PowerState.SHUTDOWN), body, spec.uuid),
         )
+        self._db.execute("DELETE FROM consoles WHERE uuid = ?", (spec.uuid,))
 
     def guest(self, uuid: str) -> Guest | None:
         """The guest, where there is one."""
@@ -196,6 +208,7 @@ class Store:
     def remove_guest(self, uuid: str) -> None:
         """Forget a guest with its console."""
         self._db.execute("DELETE FROM guests WHERE uuid = ?", (uuid,))
+        self._db.execute("DELETE FROM consoles WHERE uuid = ?", (uuid,))
 
     def states(self) -> dict[str, PowerState]:
         """Every guest's state."""
@@ -208,6 +221,10 @@ class Store:
     def append_console(self, uuid: str, text: str, limit: int) -> None:
         """Write to a guest's console, of which the last `limit` characters are kept."""
         self._db.execute("UPDATE guests SET console = substr(console || ?, ?) WHERE uuid = ?", (text, -limit, uuid))
+
+    def put_kept_console(self, uuid: str, text: str) -> None:
+        """What a guest that is to come has written elsewhere."""
+        self._db.execute("REPLACE INTO consoles VALUES (?, ?)", (uuid, text))
 
     def console(self, uuid: str) -> str:
         """All that is kept of a guest's console."""

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from computeapi import clock, errors, lifecycle
+from computeapi import clock, errors, lifecycle, moves
 from computeapi.backends.image.base import ImageInfo
 from computeapi.backends.volume.base import NewVolume
 from computeapi.context import Context
-from computeapi.db.models import Network
+from computeapi.db.models import Host, Network
 from computeapi.db.queries import addresses, block_devices, interfaces, migrations
 from computeapi.db.queries.servers import ServerRow
 
@@ -131,7 +131,7 @@ def _resize(world: World, server: ServerRow, _action: str) -> None:
     flavor = {**orjson.loads(server.flavor_json), "name": "m1.more", "vcpus": 3, "ram": 512, "disk": 5}
     with world.db.write() as conn:
         text = orjson.dumps(flavor).decode()
-        lifecycle.start_resize(conn, world.services, world.context, server, "2", text)
+        moves.start_resize(conn, world.services, world.context, server, "2", text)
 
 
 def _end_of_resize(world: World, server: ServerRow, action: str) -> None:
@@ -203,6 +203,39 @@ def _give_up_volume(world: World, server: ServerRow, action: str) -> None:
         world.services.volumes.detaching(conn, world.context, device.volume_id, device.attachment_id)
 
 
+def _migrate(world: World, server: ServerRow, _action: str) -> None:
+    with world.db.write() as conn:
+        moves.start_migrate(conn, world.services, world.context, server)
+
+
+def _revert_move(world: World, server: ServerRow, action: str) -> None:
+    with world.db.write() as conn:
+        migration = migrations.waiting(conn, server.id)
+        assert migration is not None
+        payload = {"migration": migration.id, "shared": False}
+        places = {"source": "host1", "destination": "host2"}
+        lifecycle.begin(conn, world.services, world.context, server, action, payload, hosts=places)
+
+
+def _live_migrate(world: World, server: ServerRow, _action: str) -> None:
+    with world.db.write() as conn:
+        moves.start_live_migration(conn, world.services, world.context, server, None, True)
+
+
+def _evacuate(world: World, server: ServerRow, _action: str) -> None:
+    """Its host is back as soon as the compute services are."""
+    with world.db.write() as conn:
+        conn.execute(update(Host).where(Host.name == "host1").values(last_seen_at=clock.shifted(-3600)))
+        moves.start_evacuation(conn, world.services, world.context, server, None, shared=False, password="tell-nobody")
+
+
+def _clean_up(world: World, server: ServerRow, _action: str) -> None:
+    """There is something of it on the other host."""
+    world.drivers[1].ensure_disk(f"{server.uuid}_disk", 1, None)
+    with world.db.write() as conn:
+        moves.leave(conn, world.services, world.context, server, "host2", disks=True)
+
+
 RESCUE_IMAGE = str(uuid.uuid4())
 
 # Action → what starts it.
@@ -214,6 +247,11 @@ STARTS: dict[str, Callable[[World, ServerRow, str], None]] = {
     "attach_volume": _attach_volume,
     "detach_volume": _give_up_volume,
     "swap_volume": _give_up_volume,
+    "migrate": _migrate,
+    "revert_move": _revert_move,
+    "live_migrate": _live_migrate,
+    "evacuate": _evacuate,
+    "clean_up": _clean_up,
     "confirm_resize": _end_of_resize,
     "revert_resize": _end_of_resize,
     "shelve": _with_image(),

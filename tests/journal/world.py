@@ -158,8 +158,11 @@ class Databases(NamedTuple):
 class WatchedDriver:
     """A hypervisor with checkpoints around its calls, which can be made to fail by the name of the method."""
 
-    def __init__(self, driver: SimulatedHypervisor, checkpoint: Checkpoints) -> None:
+    def __init__(
+        self, driver: SimulatedHypervisor, checkpoint: Checkpoints, first: WatchedDriver | None = None
+    ) -> None:
         self._driver, self._checkpoint = driver, checkpoint
+        self._first = first or self  # whose plans those of the other hosts' drivers are
         self.failing: dict[str, list[Exception]] = {}  # for the next calls
         self.always: dict[str, Exception] = {}
         self.gone_at: int | None = None  # this call finds the hypervisor gone
@@ -172,13 +175,14 @@ class WatchedDriver:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self._checkpoint.before(name)
-            self.calls.append(name)
-            if len(self.calls) == self.gone_at:
+            plan = self._first
+            plan.calls.append(name)
+            if len(plan.calls) == plan.gone_at:
                 raise HypervisorGone("away")
-            if self.failing.get(name):
-                raise self.failing[name].pop(0)
-            if name in self.always:
-                raise self.always[name]
+            if plan.failing.get(name):
+                raise plan.failing[name].pop(0)
+            if name in plan.always:
+                raise plan.always[name]
             result = value(*args, **kwargs)
             self._checkpoint.after()
             return result
@@ -187,7 +191,7 @@ class WatchedDriver:
 
 
 class Owner:
-    """The compute service of the host, from life to life."""
+    """The compute services of the hosts, from life to life. Killed, all are: the others had nothing under way."""
 
     def __init__(self, world: World, db: WatchedDatabase) -> None:
         self.world, self.db = world, db
@@ -195,35 +199,48 @@ class Owner:
         self.checkpoint.reset()
         self.driver = WatchedDriver(world.driver, self.checkpoint)
         self.tools: Tools | None = None
+        self.others: list[Tools] = []  # of the other hosts
         self.before_run: Callable[[journal.Entry], None] = lambda _entry: None
 
     def take_over(self) -> Tools:
-        """Become the owner."""
-        world, driver = self.world, self.driver
-        info = world.driver.host_info()
-        self.tools = service.take_over(world.settings, self.db, driver, world.images, world.services.seal, info)  # type: ignore[arg-type]
+        """Become the owner of all hosts; with what of the first."""
+        world, self.others = self.world, []
+        for driver in world.drivers:
+            watched = self.driver if driver is world.driver else WatchedDriver(driver, self.checkpoint, self.driver)
+            settings = replace(world.settings, host=driver.host)
+            info = driver.host_info()
+            tools = service.take_over(settings, self.db, watched, world.images, world.services.seal, info)  # type: ignore[arg-type]
+            if driver is world.driver:
+                self.tools = tools
+            else:
+                self.others.append(tools)
+        assert self.tools is not None
         return self.tools
 
     def live(self) -> list[runner.Left]:
         """From the start until nothing more can be done now; why things were left. Raises Killed."""
-        tools = self.take_over()
-        reconcile.run(tools)
+        every = [self.take_over(), *self.others]
+        for tools in every:
+            reconcile.run(tools)
         lefts = self.work()
-        reconcile.run(tools)
+        for tools in every:
+            reconcile.run(tools)
         return lefts
 
     def work(self) -> list[runner.Left]:
         """Claim and run until nothing more can be done now."""
-        tools = self.tools
-        assert tools is not None
+        assert self.tools is not None
         later: set[int] = set()
         lefts: list[runner.Left] = []
         for _ in range(200):
-            with self.db.read() as conn:
-                found = [row for row in journal.candidates(conn, tools.host, 100, 100) if row[0] not in later]
+            found = []
+            for tools in (self.tools, *self.others):
+                with self.db.read() as conn:
+                    rows = journal.candidates(conn, tools.host, 100, 100)
+                found += [(tools, key, lane) for key, lane in rows if key not in later]
             if not found:
                 return lefts
-            for key, lane in found:
+            for tools, key, lane in found:
                 with self.db.write() as conn:
                     entry = journal.claim(conn, tools.seal, key, lane, tools.host, tools.epoch)
                 if entry is None:
@@ -260,7 +277,7 @@ class Snapshot(NamedTuple):
     """All that the database and the host know at a moment."""
 
     rows: dict[str, list[dict[str, Any]]]
-    host: bytes
+    hosts: list[bytes]
     images: dict[str, dict[str, Any]]
 
 
@@ -270,6 +287,7 @@ _TIMES = {
     *("switched_at", "reverted_at", "shelved_at", "deleted_at", "attached_at"),
 }
 _NOT_COMPARED = _TIMES | {"epoch", "attempt", "fault_json", "cancel", "payload"}
+_ON_A_HOST = (("volumes", "*"), ("networks", "*"), ("dhcp", "*"), ("guests", "uuid, state, spec"))
 _CHANGED = (
     *("networks", "subnets", "servers", "ports", "fixed_ips", "allocations", "migrations", "hosts"),
     *("block_devices", "volumes", "volume_snapshots", "volume_attachments", "actions", "action_events"),
@@ -286,7 +304,9 @@ class World:
         self.images = Images()
         self.fails = ERROR  # where the operation under test lands when it fails
         self.services = app.make_services(settings, db=db, images=self.images, policy=POLICY)
-        self.driver = SimulatedHypervisor("host1", vcpus=64, memory_mb=65536, disk_gb=1000)
+        self._fabric: dict[str, SimulatedHypervisor] = {}
+        self.driver = SimulatedHypervisor("host1", vcpus=64, memory_mb=65536, disk_gb=1000, fabric=self._fabric)
+        self.drivers = [self.driver]
         self.context = Context(f"req-{uuid.uuid4()}", USER, PROJECT, frozenset({"member", "reader"}))
         self.traces: list[Trace] = []
         self.victim, self.heir = Owner(self, databases.victim), Owner(self, databases.heir)
@@ -295,8 +315,15 @@ class World:
             addresses.create_network(conn, name="private", cidr="10.1.0.0/24", shared=True)
 
     def close(self) -> None:
-        """Let go of the host."""
-        self.driver.close()
+        """Let go of the hosts."""
+        for driver in self.drivers:
+            driver.close()
+
+    def add_second_host(self) -> None:
+        """There is host2 as well."""
+        driver = SimulatedHypervisor("host2", vcpus=64, memory_mb=65536, disk_gb=1000, fabric=self._fabric)
+        self.drivers.append(driver)
+        self.heir.take_over()
 
     # --- the API's side ---
 
@@ -360,7 +387,7 @@ class World:
 
     def snapshot(self) -> Snapshot:
         """To come back to this moment."""
-        return Snapshot(self.dump(), self.driver._store._db.serialize(), self.images.snapshot())
+        return Snapshot(self.dump(), [each._store._db.serialize() for each in self.drivers], self.images.snapshot())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Come back to that moment: the tests that try every checkpoint begin each time at the same."""
@@ -370,7 +397,8 @@ class World:
             for name in _CHANGED:
                 if snapshot.rows[name]:
                     conn.execute(insert(Base.metadata.tables[name]), snapshot.rows[name])
-        self.driver._store._db.deserialize(snapshot.host)
+        for driver, content in zip(self.drivers, snapshot.hosts, strict=True):
+            driver._store._db.deserialize(content)
         self.images.restore(snapshot.images)
         for owner in (self.victim, self.heir):
             owner.reborn()
@@ -384,9 +412,11 @@ class World:
             name: [{key: value for key, value in row.items() if key not in _NOT_COMPARED} for row in table]
             for name, table in rows.items()
         }
-        with self.driver._store.open() as data:
-            for table, columns in (("volumes", "*"), ("networks", "*"), ("dhcp", "*"), ("guests", "uuid, state, spec")):
-                found[f"host's {table}"] = data._db.execute(f"SELECT {columns} FROM {table}").fetchall()
+        for driver in self.drivers:
+            with driver._store.open() as data:
+                for table, columns in _ON_A_HOST:
+                    name = f"{driver.host}'s {table}"
+                    found[name] = data._db.execute(f"SELECT {columns} FROM {table}").fetchall()
         return found
 
     def server(self, key: int) -> ServerRow:
@@ -404,9 +434,17 @@ class World:
     # --- what must be so ---
 
     def dhcp_macs(self) -> set[str]:
-        """The interfaces that a network of the host promises an address."""
-        with self.driver._store.open() as data:
-            return {row[0] for row in data._db.execute("SELECT mac FROM dhcp")}
+        """The interfaces that a network of a host promises an address."""
+        found: set[str] = set()
+        for driver in self.drivers:
+            with driver._store.open() as data:
+                found |= {row[0] for row in data._db.execute("SELECT mac FROM dhcp")}
+        return found
+
+    def guests(self, server_uuid: str) -> dict[str, PowerState]:
+        """What a server's guest does on each host that knows it."""
+        known = {driver.host: driver.list_guests().get(server_uuid) for driver in self.drivers}
+        return {host: state for host, state in known.items() if state is not None}
 
     def check_quiet(self) -> None:
         """No open work, no secret left, no server in between, and counters that are the sum of allocations."""
@@ -424,19 +462,24 @@ class World:
             assert conn.execute(select(ActionEvent.name).where(ActionEvent.finished_at.is_(None))).all() == []
             busy = select(Server.id, Server.task_state).where(Server.task_state.is_not(None))
             assert conn.execute(busy).all() == []
-            used = select(Host.vcpus_used, Host.memory_mb_used, Host.disk_gb_used, Host.servers)
+            used = select(Host.name, Host.vcpus_used, Host.memory_mb_used, Host.disk_gb_used, Host.servers)
             total = select(
                 func.coalesce(func.sum(Allocation.vcpus), 0),
                 func.coalesce(func.sum(Allocation.memory_mb), 0),
                 func.coalesce(func.sum(Allocation.disk_gb), 0),
                 func.count(Allocation.id),
             )
-            assert [tuple(row) for row in conn.execute(used)] == [tuple(conn.execute(total).one())]
+            for host, *sums in conn.execute(used):
+                assert tuple(sums) == tuple(conn.execute(total.where(Allocation.host == host)).one()), host
 
     def check_server(self, key: int, lands: str, *, cause: str | None = None) -> ServerRow:
         """The server landed there, and its guest does what that means; with `cause`: it is in ERROR and says so."""
         server = self.server(key)
-        guest = self.driver.list_guests().get(server.uuid)
+        guests = self.guests(server.uuid)
+        guest = guests.get(server.host or "")
+        running = [host for host, state in guests.items() if state in (PowerState.RUNNING, PowerState.PAUSED)]
+        assert len(running) <= 1, "it runs on one host at most"
+        assert server.vm_state != ACTIVE or running == [server.host]
         if cause is not None and server.vm_state == self.fails != ERROR:
             assert cause in self.last_message(key)
             assert guest == _GUEST_DOES.get(self.fails) or self.fails in (SHELVED, SHELVED_OFFLOADED)
@@ -462,14 +505,15 @@ class World:
     def last_message(self, key: int) -> str:
         """Why the server's last action failed."""
         with self.db.read() as conn:
-            last = select(Action.message).where(Action.server_id == key).order_by(Action.id.desc()).limit(1)
+            said = (Action.server_id == key) & Action.message.is_not(None)
+            last = select(Action.message).where(said).order_by(Action.id.desc()).limit(1)
             return conn.execute(last).scalar_one() or ""
 
     def check_gone(self, key: int) -> None:
         """Nothing is left of it on the host, and nothing is taken for it."""
         trace = next(trace for trace in self.traces if trace.server_id == key)
-        assert trace.uuid not in self.driver.list_guests()
-        assert [name for name in self.driver.list_volumes() if trace.uuid in name] == []
+        assert self.guests(trace.uuid) == {}
+        assert [name for each in self.drivers for name in each.list_volumes() if trace.uuid in name] == []
         assert not self.dhcp_macs() & trace.macs
         with self.db.read() as conn:
             assert conn.execute(select(Port.id).where(Port.server_id == key)).all() == []
@@ -502,22 +546,23 @@ class World:
                     assert message
 
     def check_all_free(self) -> None:
-        """When all servers are gone the host is as empty as before, and so are the tables."""
-        assert self.driver.list_guests() == {}
+        """When all servers are gone the hosts are as empty as before, and so are the tables."""
         with self.db.read() as conn:
             free = select(Volume.uuid).where(Volume.status == "available")
             kept = [f"volume-{volume_id}" for volume_id in conn.execute(free).scalars()]
             assert conn.execute(select(func.count(Volume.id))).scalar() == len(kept)
             assert conn.execute(select(func.count(VolumeAttachment.id))).scalar() == 0
-        left = [name for name in self.driver.list_volumes() if not name.startswith("base_")]
-        assert sorted(left) == sorted(kept)
+        for driver in self.drivers:
+            assert driver.list_guests() == {}
+        names = [name for driver in self.drivers for name in driver.list_volumes()]
+        assert sorted(name for name in names if not name.startswith("base_")) == sorted(kept)
         assert self.dhcp_macs() == set()
         with self.db.read() as conn:
             assert conn.execute(select(func.count(Port.id))).scalar() == 0
             assert conn.execute(select(func.count(Allocation.id))).scalar() == 0
             taken = select(FixedIp.address).where(FixedIp.free == 0, FixedIp.reserved == 0)
             assert conn.execute(taken).all() == []
-            assert conn.execute(select(Host.vcpus_used, Host.servers)).one() == (0, 0)
+            assert set(conn.execute(select(Host.vcpus_used, Host.servers)).all()) == {(0, 0)}
 
     def settle(self, key: int, lands: str, *, cause: str | None = None) -> ServerRow:
         """All of the above for one server; then its delete leaves nothing."""

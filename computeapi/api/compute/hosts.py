@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """os-hosts (nova/api/openstack/compute/hosts.py): the machines, what is taken of them, and their power.
 
-Maintenance mode takes a host out of the scheduler's sight once nothing is on it; moving its servers away first is not
-done here. Power is the business of the operator's program (setting `host_power_command`).
+Maintenance mode takes a host out of the scheduler's sight and moves its servers away; what can't move yet follows when
+it can (computeapi.compute.sweeps.keep_empty). Power is the business of the operator's program (setting
+`host_power_command`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from computeapi import errors
+from computeapi import errors, moves
 from computeapi.api import parameters as p
 from computeapi.api.compute import links
 from computeapi.db.queries import hypervisors, services
@@ -51,7 +52,6 @@ UPDATE = p.obj(
     anyOf=[{"required": ["status"]}, {"required": ["maintenance_mode"]}],
 )
 
-MAINTENANCE = "In maintenance"  # disabled_reason of a host in maintenance mode
 _POWER_SECONDS = 30
 
 # --- VIEW ---
@@ -121,20 +121,18 @@ def update(call: Call) -> Json:
             on = call.body["maintenance_mode"].lower() == "enable"
             (_enter_maintenance if on else _leave_maintenance)(conn, host)
             shown["maintenance_mode"] = "on_maintenance" if on else "off_maintenance"
+    if shown.get("maintenance_mode") == "on_maintenance":
+        for server_id, why in moves.drain(call.services, host)[1].items():
+            LOG.warning("server %s stays on host %s, which is in maintenance: %s", server_id, host, why)
     return shown
 
 
 def _enter_maintenance(conn: Connection, host: str) -> None:
-    if hypervisors.machine(conn, host).servers or hypervisors.taken_by_project(conn, host):
-        raise errors.NotImplementedHere(
-            f"There are servers on host {host}, and moving them away is not supported. Disable the host, migrate its "
-            "servers, then put it into maintenance."
-        )
-    services.change(conn, host, disabled=1, disabled_reason=MAINTENANCE)
+    services.change(conn, host, disabled=1, disabled_reason=moves.IN_MAINTENANCE)
 
 
 def _leave_maintenance(conn: Connection, host: str) -> None:
-    if hypervisors.machine(conn, host).disabled_reason == MAINTENANCE:
+    if hypervisors.machine(conn, host).disabled_reason == moves.IN_MAINTENANCE:
         services.change(conn, host, disabled=0, disabled_reason=None)
 
 

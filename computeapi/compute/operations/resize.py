@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Giving a server another flavor on its host; then its owner confirms that, or takes it back.
 
-The disks are copied before they grow; the copies are the way back, and go with the confirmation. The steps of the
-source (power_off, keep) and of the destination (disks, network, define, start) are apart, for moves to another host.
+The disks are copied before they grow; the copies are the way back, and go with the confirmation. To another host: see
+move, which has these steps too.
 
 The migration's row has both flavors, and the payload its key. The server's row has the old flavor until all is done.
 """
@@ -13,13 +13,13 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, update
 
-from computeapi import clock, scheduler, states
+from computeapi import clock, moves, scheduler, states
 from computeapi.compute import guest
 from computeapi.compute.operation import Operation, Step, Work
-from computeapi.compute.operations import build
+from computeapi.compute.operations import build, places
 from computeapi.compute.operations.rebuild import stay_off, switch_off
-from computeapi.db.models import Allocation, Server
-from computeapi.db.queries import migrations
+from computeapi.db.models import Server
+from computeapi.db.queries import hosts, migrations
 from computeapi.db.queries.migrations import MigrationRow
 from computeapi.states import PowerState
 
@@ -46,7 +46,7 @@ def _kept_prefix(work: Work) -> str:
     return f"{guest.prefix(work.server.uuid)}kept_"
 
 
-def _kept(work: Work, volume: str) -> str:
+def kept_name(work: Work, volume: str) -> str:
     """The name of the copy of a volume."""
     return _kept_prefix(work) + volume.removeprefix(guest.prefix(work.server.uuid))
 
@@ -62,9 +62,13 @@ def power_off(work: Work) -> None:
 
 def keep(work: Work) -> None:
     """Copies of all disks but swap."""
-    for disk in guest.local_disks(work):
-        if not disk.volume.endswith(_SWAP):
-            work.driver.snapshot(work.server.uuid, disk.volume, _kept(work, disk.volume))
+    for volume in copied(work):
+        work.driver.snapshot(work.server.uuid, volume, kept_name(work, volume))
+
+
+def copied(work: Work) -> list[str]:
+    """The volumes that `keep` copies."""
+    return [disk.volume for disk in guest.local_disks(work) if not disk.volume.endswith(_SWAP)]
 
 
 def bring_back(work: Work) -> None:
@@ -81,8 +85,8 @@ def restore(work: Work) -> None:
     """The disks are what their copies are. A disk without a copy is back already."""
     volumes = set(work.driver.list_volumes())
     for disk in guest.local_disks(work):
-        if _kept(work, disk.volume) in volumes:
-            work.driver.snapshot(work.server.uuid, _kept(work, disk.volume), disk.volume)
+        if kept_name(work, disk.volume) in volumes:
+            work.driver.snapshot(work.server.uuid, kept_name(work, disk.volume), disk.volume)
 
 
 def remove_kept(work: Work) -> None:
@@ -128,8 +132,8 @@ def _start(work: Work, vm_state: str) -> None:
 
 def switched(conn: Connection, work: Work) -> None:
     """What the server took is the old reservation, what was reserved is its own."""
-    _rename(conn, work, "current", "old")
-    _rename(conn, work, "new", "current")
+    places.rename(conn, work, "current", "old")
+    places.rename(conn, work, "new", "current")
     moment = clock.now()
     migrations.change(conn, work.entry.payload["migration"], status=migrations.FINISHED, switched_at=moment)
 
@@ -139,11 +143,6 @@ def not_switched(conn: Connection, work: Work) -> None:
     scheduler.release(conn, work.server.id, role="new")
     if work.entry.readable:
         migrations.change(conn, work.entry.payload["migration"], status=migrations.ERROR)
-
-
-def _rename(conn: Connection, work: Work, role: str, to: str) -> None:
-    mine = (Allocation.server_id == work.server.id) & (Allocation.role == role)
-    conn.execute(update(Allocation).where(mine).values(role=to))
 
 
 RESIZE = Operation(
@@ -170,9 +169,14 @@ def confirm(work: Work) -> None:
 
 
 def confirmed(conn: Connection, work: Work) -> None:
-    """The old reservation is free."""
+    """The old reservation is free, and so is the host that the server came from."""
     scheduler.release(conn, work.server.id, role="old")
-    migrations.change(conn, work.entry.payload["migration"], status=migrations.CONFIRMED)
+    key = work.entry.payload["migration"]
+    found = migrations.get(conn, key)
+    if found.moved and found.source:
+        shared = hosts.share_storage(conn, found.source, work.tools.host)
+        moves.leave(conn, work.tools, work.context, work.server, found.source, disks=not shared)
+    migrations.change(conn, key, status=migrations.CONFIRMED)
 
 
 CONFIRM = Operation((Step("clean", confirm),), finished=confirmed)
@@ -191,7 +195,7 @@ def start_old(work: Work) -> None:
 def reverted(conn: Connection, work: Work) -> None:
     """The old reservation is the server's again."""
     scheduler.release(conn, work.server.id, role="current")
-    _rename(conn, work, "old", "current")
+    places.rename(conn, work, "old", "current")
     moment = clock.now()
     migrations.change(conn, work.entry.payload["migration"], status=migrations.REVERTED, reverted_at=moment)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from computeapi.db.models import Action, ActionEvent
+from computeapi.db.queries.hosts import CLEAN_UP
 
 
 class ActionRow(NamedTuple):
@@ -36,7 +37,9 @@ class EventRow(NamedTuple):
     details: str | None
 
 
-_ACTIONS = select(*(getattr(Action, name) for name in ActionRow._fields)).where(Action.hidden == 0)
+_ACTIONS = select(*(getattr(Action, name) for name in ActionRow._fields)).where(
+    Action.hidden == 0, Action.operation != CLEAN_UP
+)
 _EVENTS = select(*(getattr(ActionEvent, name) for name in EventRow._fields))
 
 

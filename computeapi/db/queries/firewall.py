@@ -83,7 +83,11 @@ def server_changed(conn: Connection, server_key: int) -> None:
 
 def tell(conn: Connection, hosts: Select[Any], given: Mapping[str, Any] | None = None) -> None:
     """Tell the hosts whose names the statement selects."""
-    names = [name for name in conn.execute(hosts, given or {}).scalars() if name]
+    tell_hosts(conn, [name for name in conn.execute(hosts, given or {}).scalars() if name])
+
+
+def tell_hosts(conn: Connection, names: list[str]) -> None:
+    """Tell these hosts."""
     if not names:
         return
     moment = clock.now()

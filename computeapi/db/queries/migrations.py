@@ -24,6 +24,9 @@ CONFIRMED = "confirmed"
 REVERTING = "reverting"
 REVERTED = "reverted"
 ERROR = "error"
+RUNNING = "running"  # of a live migration
+COMPLETED = "completed"
+DONE = "done"  # of an evacuation
 
 
 class MigrationRow(NamedTuple):
@@ -36,6 +39,13 @@ class MigrationRow(NamedTuple):
     new_flavor_id: str | None
     new_flavor_json: str | None
     old_vm_state: str | None
+    source: str | None
+    destination: str | None
+
+    @property
+    def moved(self) -> bool:
+        """Whether the server went to another host."""
+        return self.source != self.destination
 
     @property
     def old_flavor(self) -> dict[str, Any]:
@@ -56,6 +66,8 @@ _ALL = select(
     Migration.new_flavor_id,
     Migration.new_flavor_json,
     Migration.old_vm_state,
+    Migration.source_compute,
+    Migration.dest_compute,
 )
 
 
@@ -92,7 +104,9 @@ def get(conn: Connection, key: int) -> MigrationRow:
 def waiting(conn: Connection, server_key: int) -> MigrationRow | None:
     """The resize of a server that waits to be confirmed or reverted."""
     mine = (Migration.server_id == server_key) & (Migration.status == FINISHED)
-    row = conn.execute(_ALL.where(mine, Migration.migration_type == "resize").order_by(Migration.id.desc())).first()
+    row = conn.execute(
+        _ALL.where(mine, Migration.migration_type.in_(("resize", "migration"))).order_by(Migration.id.desc())
+    ).first()
     return MigrationRow._make(row) if row else None
 
 

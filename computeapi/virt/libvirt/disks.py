@@ -15,6 +15,7 @@ import os
 import re
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ PIECE = 256 * 1024  # bytes a message of a stream
 BUSY_TIMEOUT = 20.0  # seconds to wait for libvirt's own work on a pool or volume
 DIRECTORY_MODE = "0711"
 _MARKER = re.compile(r"(?P<name>.+)\.whole-(?P<format>qcow2|raw)-(?P<virtual>\d+)")
+_IDENTITY = re.compile(r"pool_[0-9a-f-]{36}")
 _BUSY = re.compile(r"asynchronous jobs running|still in use|being allocated|is being used")
 
 
@@ -344,6 +346,45 @@ class Disks:
         with self._connection.use(f"reading {name}") as conn:
             yield from pieces(conn, self._found(conn, name))
 
+    def identity(self) -> str:
+        """Whose storage this is: the same on hosts that share it. An empty volume says it, made where there is none.
+
+        Of two that make one at once, both take the first by name.
+        """
+        with self._connection.use("looking whose storage this is") as conn:
+            self._pool.refresh(conn)
+            if not any(_IDENTITY.fullmatch(name) for name in self._pool.names(conn)):
+                self._pool.create(conn, f"pool_{uuid.uuid4()}", 0)
+                self._pool.refresh(conn)
+            return min(name for name in self._pool.names(conn) if _IDENTITY.fullmatch(name)).removeprefix("pool_")
+
+    def receive(self, there: Connection, volume: str, name: str) -> None:
+        """See Hypervisor.receive_volume; `there` is the other libvirtd."""
+        images.check_name(name)
+        pool = Pool(there, self._pool.name, "")
+        with there.use(f"reading {volume}") as source, self._connection.use(f"writing {name}") as conn:
+            pool.refresh(source)
+            found = pool.find(source, volume)
+            if found is None:
+                raise HypervisorError(f"there is no volume {volume}")
+            size = volume_size(found)
+            self._pool.delete(conn, name)
+            self._upload(conn, name, size, pieces(source, found))
+            self._pool.refresh(conn)  # it is a qcow2 now
+
+    def receive_blank(self, there: Connection, name: str) -> None:
+        """See Hypervisor.receive_blank."""
+        images.check_name(name)
+        pool = Pool(there, self._pool.name, "")
+        with there.use(f"looking at {name}") as source:
+            found = pool.find(source, name)
+            if found is None:
+                raise HypervisorError(f"there is no volume {name}")
+            size = int(found.info()[1])
+        with self._connection.use(f"making {name}") as conn:
+            self._pool.delete(conn, name)
+            self._pool.create(conn, name, size, "qcow2")
+
     def _found(self, conn: Any, name: str) -> Any:
         volume = self._pool.find(conn, name)
         if volume is None:
@@ -353,7 +394,9 @@ class Disks:
     def names(self) -> list[str]:
         """See Hypervisor.list_volumes."""
         with self._connection.use("listing volumes") as conn:
-            return sorted(name for name in self._pool.names(conn) if not _MARKER.fullmatch(name))
+            return sorted(
+                name for name in self._pool.names(conn) if not _MARKER.fullmatch(name) and not _IDENTITY.fullmatch(name)
+            )
 
     def virtual_size(self, name: str) -> int:
         """See Hypervisor.virtual_size."""

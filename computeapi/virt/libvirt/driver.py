@@ -10,7 +10,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,16 +33,20 @@ from computeapi.virt.base import (
     NetworkSpec,
     NicSpec,
     NotRunning,
+    Peer,
+    Policy,
+    Progress,
     console_tail,
 )
 from computeapi.virt.firewall import Firewall
 from computeapi.virt.libvirt import domain_xml
 from computeapi.virt.libvirt.connection import Connection
-from computeapi.virt.libvirt.disks import Disks, Pool, download, volume_size
+from computeapi.virt.libvirt.disks import Disks, Pool, download, pieces, upload, volume_size
 from computeapi.virt.libvirt.events import Watcher
 from computeapi.virt.libvirt.guest import Guest, power_state
 from computeapi.virt.libvirt.host import HostProbe
 from computeapi.virt.libvirt.host_network import HostNetwork
+from computeapi.virt.libvirt.migration import Migration, end
 from computeapi.virt.libvirt.networks import Networks
 from computeapi.virt.libvirt.xml import to_text
 
@@ -55,7 +60,8 @@ class LibvirtHypervisor(Hypervisor):
     """The libvirtd at `uri`.
 
     `virt_type` is "auto", "kvm" or "qemu". Disks are kept in `state_dir`/disks (libvirt's pool `pool`), console logs
-    in `state_dir`/consoles (pool `pool`-consoles), both on libvirt's host. Connects at first use.
+    in `state_dir`/consoles (pool `pool`-consoles), both on libvirt's host. Other hosts reach this libvirtd by
+    `migration_uri` and send guests to `inbound_address`. Connects at first use.
     """
 
     def __init__(
@@ -68,8 +74,13 @@ class LibvirtHypervisor(Hypervisor):
         pool: str = "computeapi",
         network_namespace: str = "",
         spice: bool = True,
+        migration_uri: str = "",
+        inbound_address: str = "",
     ) -> None:
         self.host = host
+        self._peer_uri = migration_uri or (uri if urlsplit(uri).netloc else "")
+        self._inbound_address = inbound_address
+        self._peers: dict[str, Connection] = {}
         state_dir = state_dir.absolute()
         self._spice = spice
         self._state_dir, self._local = state_dir, not urlsplit(uri).netloc
@@ -93,12 +104,21 @@ class LibvirtHypervisor(Hypervisor):
             spice=self._facts is not None and self._facts.spice,
             serial=True,
             live_snapshot=True,
+            live_migration=bool(self._peer_uri),
             filters=self._host_network.usable(),
         )
 
     def host_info(self) -> HostInfo:
-        self._host_facts()
-        return self._probe.info(self._disks.capacity_gb())
+        facts = self._host_facts()
+        peer = Peer(
+            name=self.host,
+            uri=self._peer_uri,
+            address=self._inbound_address,
+            pool=self._disks.identity(),
+            disks=facts.pool_dir,
+            consoles=facts.console_dir,
+        )
+        return replace(self._probe.info(self._disks.capacity_gb()), peer=peer)
 
     def _host_facts(self) -> domain_xml.HostFacts:
         """What definitions need to know, found out once; makes the pools where they are missing."""
@@ -168,6 +188,34 @@ class LibvirtHypervisor(Hypervisor):
     def read_volume(self, name: str) -> Iterator[bytes]:
         return self._disks.read(name)
 
+    def receive_volume(self, peer: Peer, volume: str, name: str) -> None:
+        self._host_facts()
+        self._disks.receive(self._reach(peer), volume, name)
+
+    def receive_blank(self, peer: Peer, name: str) -> None:
+        self._host_facts()
+        self._disks.receive_blank(self._reach(peer), name)
+
+    def receive_console(self, peer: Peer, uuid: str) -> None:
+        log = f"{uuid}.log"
+        there = Pool(self._reach(peer), self._consoles.name, peer.consoles)
+        with there.connection.use(f"reading the console log of {uuid}") as conn:
+            there.refresh(conn)
+            found = there.find(conn, log)
+            text = b"" if found is None else b"".join(pieces(conn, found))
+        with self._connection.use(f"writing the console log of {uuid}") as conn:
+            self._consoles.delete(conn, log)
+            volume = self._consoles.create(conn, log, len(text))
+            if text:
+                upload(conn, volume, len(text), [text])
+
+    def _reach(self, peer: Peer) -> Connection:
+        """The peer's libvirtd. Raises HypervisorError where it is not known how it is reached."""
+        if not peer.uri:
+            raise HypervisorError(f"host {peer.name} does not say how its hypervisor is reached (migration_uri)")
+        with self._ready:
+            return self._peers.setdefault(peer.uri, Connection(peer.uri))
+
     # --- networks ---
 
     def ensure_network(self, spec: NetworkSpec) -> None:
@@ -213,13 +261,15 @@ class LibvirtHypervisor(Hypervisor):
                 self._consoles.create(conn, log, 0)
         self._ours[spec.uuid] = True
 
-    def undefine(self, uuid: str) -> None:
+    def undefine(self, uuid: str, *, keep_console: bool = False) -> None:
         try:
             with self._guest(uuid, "undefining") as guest:
                 guest.undefine()
         except DomainNotFound:
             LOG.debug("guest %s is gone already", uuid)
         self._ours.pop(uuid, None)
+        if keep_console:
+            return
         with self._connection.use(f"guest {uuid}: removing its console log") as conn:
             self._consoles.refresh(conn)  # virtlogd may have put full ones aside, as <uuid>.log.0 and so on
             for name in self._consoles.names(conn):
@@ -297,6 +347,16 @@ class LibvirtHypervisor(Hypervisor):
         with self._guest(uuid, "suspending") as guest:
             guest.suspend()
 
+    def migrate(
+        self, uuid: str, peer: Peer, disks: Sequence[str], policy: Policy, watch: Callable[[Progress], None]
+    ) -> None:
+        Migration(uuid, self._connection, self._reach(peer), peer, self._host_facts()).run(disks, policy, watch)
+        self._ours.pop(uuid, None)
+
+    def end_migration(self, uuid: str) -> None:
+        with suppress(DomainNotFound), self._connection.use(f"guest {uuid}: ending its migration") as conn:
+            end(conn.lookupByUUIDString(uuid))
+
     def state(self, uuid: str) -> PowerState:
         with self._guest(uuid, "asking its state") as guest:
             return guest.state()
@@ -356,6 +416,8 @@ class LibvirtHypervisor(Hypervisor):
     def close(self) -> None:
         self._watcher.close()
         self._connection.close()
+        for peer in self._peers.values():
+            peer.close()
 
 
 def make_passable(folder: Path) -> None:

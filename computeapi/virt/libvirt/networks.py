@@ -11,6 +11,7 @@ from typing import Any
 
 import libvirt
 
+from computeapi.macs import mac_for
 from computeapi.virt.base import DhcpHost, HypervisorError, NetworkSpec
 from computeapi.virt.libvirt.connection import Connection
 from computeapi.virt.libvirt.errors import unless
@@ -56,6 +57,8 @@ def network_xml(spec: NetworkSpec) -> str:
         element("uuid", spec.uuid),
         element("forward", mode=spec.forward) if spec.forward != "none" else None,
         element("bridge", name=spec.bridge, stp="off", delay=0),
+        # The same on all hosts: a guest that moves finds its gateway where it was.
+        element("mac", address=mac_for(spec.uuid, spec.gateway)) if spec.cidr else None,
         element("mtu", size=spec.mtu) if spec.mtu else None,
         element("domain", name=spec.domain, localOnly="yes") if spec.domain else None,
         element("dns", *forwarders) if forwarders else None,

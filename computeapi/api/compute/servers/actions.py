@@ -14,7 +14,7 @@ from sqlalchemy import update
 from computeapi import clock, errors, journal, lifecycle, states, validation
 from computeapi.api import parameters as p
 from computeapi.api.compute import attach_interfaces, volume_attachments
-from computeapi.api.compute.servers import consoles, images, rebuild, rescue, resize, shelve
+from computeapi.api.compute.servers import consoles, images, migrate, rebuild, rescue, resize, shelve
 from computeapi.api.compute.servers.loader import load
 from computeapi.ask import Refused, ask
 from computeapi.db.models import Server
@@ -72,6 +72,7 @@ RULES = [
     ),
     *consoles.RULES,
     *images.RULES,
+    *migrate.RULES,
     *rebuild.RULES,
     *rescue.RULES,
     *resize.RULES,
@@ -220,6 +221,9 @@ SERVER_ACTIONS: dict[str, Endpoint] = {
     "resize": _row(resize.resize, "servers:resize", resize.RESIZE),
     "confirmResize": _row(resize.confirm, "servers:confirm_resize", _NOTHING, status=204),
     "revertResize": _row(resize.revert, "servers:revert_resize", _NOTHING),
+    "migrate": _row(migrate.migrate, "os-migrate-server:migrate", _NOTHING),
+    "os-migrateLive": _row(migrate.migrate_live, "os-migrate-server:migrate_live", migrate.MIGRATE_LIVE),
+    "evacuate": _row(migrate.evacuate, "os-evacuate", migrate.EVACUATE, status=200),
     "shelve": _row(shelve.shelve, "os-shelve:shelve", _NOTHING),
     "unshelve": _row(shelve.unshelve, "os-shelve:unshelve", _NOTHING),
     "shelveOffload": _row(act("shelve_offload"), "os-shelve:shelve_offload", _NOTHING),

@@ -12,11 +12,12 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from computeapi import errors, lifecycle
+from computeapi import errors, lifecycle, moves, scheduler
 from computeapi.api import parameters as p
 from computeapi.api.compute.servers.create import frozen_flavor
-from computeapi.db.queries import flavors, migrations, quotas, servers
+from computeapi.db.queries import flavors, hosts, migrations, quotas, servers
 from computeapi.db.queries.flavors import FlavorRow
+from computeapi.db.queries.migrations import MigrationRow
 from computeapi.db.queries.servers import ServerRow
 from computeapi.endpoint import Call, Handler
 from computeapi.policy import PROJECT_MEMBER, rule
@@ -43,7 +44,7 @@ def resize(call: Call) -> None:
     _check_change(call, server, flavor, wanted)
     with call.services.db.write() as conn:
         _check_quota(call, conn, server, flavor)
-        lifecycle.start_resize(conn, call.services, call.context, server, flavor.flavor_id, frozen_flavor(flavor))
+        moves.start_resize(conn, call.services, call.context, server, flavor.flavor_id, frozen_flavor(flavor))
         disk_config = wanted.get("OS-DCF:diskConfig", "MANUAL")
         servers.change(conn, server.id, {"disk_config": disk_config})
 
@@ -119,11 +120,25 @@ def _end(action: str, status: str) -> Handler:
             migration = migrations.waiting(conn, server.id)
             if migration is None:
                 raise errors.BadRequest("Instance has not been resized.")
-            lifecycle.begin(conn, call.services, call.context, server, action, {"migration": migration.id})
+            _begin(conn, call, action, migration)
             migrations.change(conn, migration.id, status=status)
 
     handler.__doc__ = f"Start {action} of the resize that waits for it."
     return handler
+
+
+def _begin(conn: Connection, call: Call, action: str, migration: MigrationRow) -> None:
+    """Back to another host is another operation, and needs that host."""
+    payload: dict[str, Any] = {"migration": migration.id}
+    places = None
+    if action == "revert_resize" and migration.moved:
+        action = "revert_move"
+        source, destination = str(migration.source), str(migration.destination)
+        if not scheduler.is_alive(conn, call.services.settings, source):
+            raise errors.Conflict("Service is unavailable at this time.")
+        payload["shared"] = hosts.share_storage(conn, source, destination)
+        places = {"source": source, "destination": destination}
+    lifecycle.begin(conn, call.services, call.context, call.target, action, payload, hosts=places)
 
 
 confirm = _end("confirm_resize", migrations.CONFIRMING)
