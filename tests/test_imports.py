@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compute": {"moves", "lifecycle", "scheduler", "journal", "wake", "backends", "db", "virt"},
     "console": {"db", "virt"},
     "moves": {"lifecycle", "services", "scheduler", "journal", "db"},
+    "lifecycle": {"services", "scheduler", "journal", "backends", "db"},
     "services": {"policy", "backends", "db"},
     "policy": set(),
     "scheduler": {"db"},

@@ -208,7 +208,8 @@ def test_actions_have_steps_and_known_states() -> None:
 
 
 def test_every_operation_is_some_action() -> None:
-    assert set(OPERATIONS) == {action.operation for action in lifecycle.ACTIONS.values()}
+    """But for what nobody asks for: a host cleans up after a server that left it."""
+    assert set(OPERATIONS) - {"clean_up"} == {action.operation for action in lifecycle.ACTIONS.values()}
 
 
 # --- the reference, and the tests ---

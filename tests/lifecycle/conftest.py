@@ -10,18 +10,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from computeapi import journal
+from computeapi import clock, journal
 from computeapi.app import create_app
 from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.backends.image import load as load_images
 from computeapi.compute.service import ComputeService
 from computeapi.db.engine import Database
-from computeapi.db.models import Server
+from computeapi.db.models import Host, Server
 from computeapi.db.queries import addresses, servers
 from computeapi.db.queries.servers import ServerRow
 from computeapi.sealing import Seal
 from computeapi.settings import Settings
+from computeapi.states import PowerState
 from computeapi.virt.images import empty_qcow2
 from computeapi.virt.simulator import SimulatedHypervisor
 from tests.cloud import add_image
@@ -40,14 +42,16 @@ class Cloud:
         codec = TokenCodec(settings.secret("tokens"))
         self.api = Api(create_app(settings, db=db, policy=POLICY), codec, ("member",), "a" * 32, "b" * 32)
         self.admin = self.api.become("admin")
-        self.driver = SimulatedHypervisor("host1")
-        images = load_images(settings, db)
+        self._fabric: dict[str, SimulatedHypervisor] = {}
+        self.driver = SimulatedHypervisor("host1", fabric=self._fabric)
+        self._images = images = load_images(settings, db)
         self.image = add_image(images, empty_qcow2(1 << 30), properties={"hw_disk_bus": "virtio"})
         self.flavor, self.larger = add_flavor(db), add_flavor(db, memory_mb=1024, vcpus=2)
         with db.write() as conn:
             self.network = addresses.create_network(conn, name="private", cidr="10.1.0.0/24", shared=True)
         self._service = ComputeService(settings, db, self.driver, images, Seal(settings.secret("journal")))
         self._thread = threading.Thread(target=self._service.run)
+        self._second: tuple[ComputeService, threading.Thread] | None = None
 
     def start(self) -> None:
         """The compute service runs, and watches its guests."""
@@ -55,10 +59,39 @@ class Cloud:
         wait(lambda: self.driver._watchers)
 
     def stop(self) -> None:
-        """It has ended."""
-        self._service.stop()
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive()
+        """All have ended."""
+        self._end(self._service, self._thread)
+        if self._second:
+            self._end(*self._second)
+
+    @staticmethod
+    def _end(service: ComputeService, thread: threading.Thread) -> None:
+        service.stop()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+    def add_second_host(self) -> None:
+        """There is host2, too."""
+        if self._second is None:
+            driver, seal = SimulatedHypervisor("host2", fabric=self._fabric), Seal(self.settings.secret("journal"))
+            service = ComputeService(replace(self.settings, host="host2"), self.db, driver, self._images, seal)
+            self._second = service, threading.Thread(target=service.run)
+            self._second[1].start()
+            wait(lambda: driver._watchers)
+
+    def lose_first_host(self) -> None:
+        """Nobody hears of host1 any more."""
+        self._end(self._service, self._thread)
+        self.change_first_host(last_seen_at=clock.shifted(-3600))
+
+    def change_first_host(self, **columns: Any) -> None:
+        """Write the row of host1."""
+        with self.db.write() as conn:
+            conn.execute(update(Host).where(Host.name == "host1").values(**columns))
+
+    def guest(self, server_id: str) -> PowerState | None:
+        """What the server's guest does where it lives."""
+        return self._fabric[self.row(server_id).host or "host1"].list_guests().get(server_id)
 
     # --- servers ---
 

@@ -48,6 +48,7 @@ class Case:
     power: PowerState | None
     code: int = 202
     admin: bool = False
+    hosts: int = 1
 
 
 def _port(cloud: Cloud, server_id: str) -> str:
@@ -58,6 +59,20 @@ def _port(cloud: Cloud, server_id: str) -> str:
 def _address(cloud: Cloud, server_id: str) -> dict[str, str]:
     return {"address": str(orjson.loads(cloud.row(server_id).addresses_json)["private"][-1]["addr"])}
 
+
+def _larger(cloud: Cloud, _server_id: str) -> dict[str, str]:
+    """Larger than what host1 has room for."""
+    cloud.change_first_host(memory_mb=1000, ram_allocation_ratio=1.0)
+    return {"flavorRef": cloud.larger}
+
+
+def _lost(cloud: Cloud, _server_id: str) -> dict[str, Any]:
+    """Its host is lost."""
+    cloud.lose_first_host()
+    return {"onSharedStorage": False}
+
+
+_LIVE = {"host": None, "block_migration": True, "disk_over_commit": False}
 
 CASES: dict[str, Case] = {
     "create": Case((), "POST /servers", None, "ACTIVE", RUNNING),
@@ -77,6 +92,11 @@ CASES: dict[str, Case] = {
     "rescue": Case((), "rescue", lambda cloud, _: {"rescue_image_ref": cloud.image}, "RESCUE", RUNNING, 200),
     "unrescue": Case(("rescue",), "unrescue", None, "ACTIVE", RUNNING),
     "resize": Case((), "resize", lambda cloud, _: {"flavorRef": cloud.larger}, "VERIFY_RESIZE", RUNNING),
+    "resize_away": Case((), "resize", _larger, "VERIFY_RESIZE", RUNNING, hosts=2),
+    "migrate": Case((), "migrate", None, "VERIFY_RESIZE", RUNNING, admin=True, hosts=2),
+    "revert_move": Case(("migrate",), "revertResize", None, "ACTIVE", RUNNING, hosts=2),
+    "live_migrate": Case((), "os-migrateLive", _LIVE, "ACTIVE", RUNNING, admin=True, hosts=2),
+    "evacuate": Case((), "evacuate", _lost, "ACTIVE", RUNNING, 200, admin=True, hosts=2),
     "confirm_resize": Case(("resize",), "confirmResize", None, "ACTIVE", RUNNING, 204),
     "revert_resize": Case(("resize",), "revertResize", None, "ACTIVE", RUNNING),
     "shelve": Case((), "shelve", None, "SHELVED", OFF),
@@ -106,6 +126,8 @@ def test_every_row_has_its_case() -> None:
 def ask(cloud: Cloud, server_id: str, name: str, *, asker: Api | None = None) -> Any:
     """Ask for an action as a client does."""
     case = CASES[name]
+    if case.hosts == 2:
+        cloud.add_second_host()
     asker = asker or (cloud.admin if case.admin else cloud.api)
     body = case.body(cloud, server_id) if callable(case.body) else case.body
     if case.wire == "DELETE":
@@ -148,7 +170,7 @@ def test_lands(make_cloud: MakeCloud, name: str) -> None:
     row = cloud.row(server_id)
     assert action.lands in (lifecycle.AS_WAS, row.vm_state)
     assert "fault" not in server
-    assert cloud.driver.list_guests().get(server_id) == case.power
+    assert cloud.guest(server_id) == case.power
     if case.power is not None:
         assert server["OS-EXT-STS:power_state"] == row.power_state == case.power
     done = cloud.log(server_id)[0]
@@ -207,6 +229,11 @@ NOVA = {
     "rescue": {"active", "stopped", "error"},
     "unrescue": {"rescued"},
     "resize": {"active", "stopped"},
+    "resize_away": {"active", "stopped"},
+    "migrate": {"active", "stopped"},
+    "live_migrate": {"active", "paused"},
+    "evacuate": {"active", "stopped", "error"},
+    "revert_move": {"resized"},
     "confirm_resize": {"resized"},
     "revert_resize": {"resized"},
     "shelve": {"active", "stopped", "paused", "suspended"},
