@@ -332,7 +332,7 @@ def start_build(
     try:
         host = scheduler.place(conn, services.settings, server.id, wanted)
     except NoValidHost as error:
-        _no_host(conn, context, server, error)
+        _no_host(conn, services, context, server, error)
         return
     change(conn, server.id, {"host": host, "node": host, "task_state": states.SCHEDULING})
     enqueue(conn, services, context, server, ACTIONS["create"], host, secrets)
@@ -377,7 +377,12 @@ def record(conn: Connection, context: Context, server: ServerRow, name: str, err
     )
 
 
-def _no_host(conn: Connection, context: Context, server: ServerRow, error: NoValidHost) -> None:
+def _no_host(conn: Connection, services: Services, context: Context, server: ServerRow, error: NoValidHost) -> None:
+    for device in block_devices.volumes(conn, server.id):
+        if device.volume_id and device.attachment_id:
+            services.volumes.let_go(conn, device.volume_id, device.attachment_id)
+            block_devices.change(conn, device.uuid, {"attachment_id": None})
+    block_devices.refresh(conn, server.id)
     addresses.release(conn, server.id)
     fault = make_fault(500, f"No valid host was found. {error.short}", error.details)
     conn.execute(

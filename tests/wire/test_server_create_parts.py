@@ -247,10 +247,18 @@ BAD_DISKS: list[tuple[Any, str]] = [
         [{"source_type": "image", "destination_type": "local", "uuid": "x"}],
         "Mapping image to local is not supported.",
     ),
-    ([{"source_type": "volume", "destination_type": "volume", "uuid": "x", "boot_index": 0}], "no volumes"),
-    ([{"source_type": "image", "destination_type": "volume", "uuid": "x", "volume_size": 1}], "no volumes"),
-    ([{"source_type": "snapshot", "destination_type": "volume", "uuid": "x"}], "no volumes"),
-    ([{"root": 1}, {"source_type": "blank", "destination_type": "volume", "volume_size": 1}], "no volumes"),
+    (
+        [{"source_type": "volume", "destination_type": "volume", "uuid": "x", "boot_index": 0}],
+        "failed to get volume x.",
+    ),
+    (
+        [{"source_type": "image", "destination_type": "volume", "uuid": "x", "volume_size": 1, "boot_index": 0}],
+        "failed to get image x.",
+    ),
+    ([{"source_type": "image", "destination_type": "volume", "uuid": "x", "boot_index": 0}], "need to have a non-zero"),
+    ([{"root": 1}, {"source_type": "snapshot", "destination_type": "volume", "uuid": "x"}], "failed to get snapshot x"),
+    ([{"root": 1}, {"source_type": "blank", "destination_type": "volume"}], "need to have non-zero size"),
+    ([{"root": 1}, {"source_type": "volume", "destination_type": "local", "uuid": "x"}], "to local is not supported"),
     ([{"source_type": "tape"}], "source_type"),
     ([5], "5"),
     ({}, "{}"),
@@ -267,8 +275,8 @@ def test_bad_disks(api: Api, db: Database, body: dict[str, Any]) -> None:
 
 
 BAD_OLD_DISKS: list[tuple[dict[str, Any], str]] = [
-    ({"volume_id": str(uuid.UUID(int=1)), "device_name": "vdb"}, "no volumes"),
-    ({"snapshot_id": str(uuid.UUID(int=1)), "device_name": "vdb"}, "no volumes"),
+    ({"volume_id": str(uuid.UUID(int=1)), "device_name": "vdb"}, "failed to get volume"),
+    ({"snapshot_id": str(uuid.UUID(int=1)), "device_name": "vdb"}, "failed to get snapshot"),
     ({"device_name": "vdb"}, "Unrecognized legacy format."),
     ({"virtual_name": "ephemeralx"}, "Unrecognized legacy format."),
     ({"virtual_name": "v" * 256}, "virtual_name"),

@@ -21,24 +21,29 @@ from computeapi.states import PowerState
 
 
 def copy(work: Work) -> None:
-    """A copy of the root disk, beside it."""
+    """A copy of the root disk, beside it. A volume needs none."""
+    if not work.server.image_id:
+        return
     with snapshot.image_goes_with_the_server(work):
         snapshot.copy(work)
 
 
 def upload(work: Work) -> None:
     """The copy is the image's bytes."""
+    if not work.server.image_id:
+        return
     with snapshot.image_goes_with_the_server(work):
         snapshot.give(work)
 
 
 def put_aside(work: Work) -> None:
     """The image is all that is needed to make the server again."""
-    snapshot.forget_copy(work)
+    if work.server.image_id:
+        snapshot.forget_copy(work)
     work.landing |= {
         "power_state": int(PowerState.SHUTDOWN),
         "shelved_at": clock.now(),
-        "shelved_image_id": work.entry.payload["image_id"],
+        "shelved_image_id": work.entry.payload.get("image_id"),
     }
 
 

@@ -7,6 +7,7 @@ Codes and sentences: nova/api/openstack/compute/servers.py (create), nova/comput
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 
 from computeapi import clock, errors, lifecycle, scheduler, states
 from computeapi.api.compute import links
-from computeapi.api.compute.servers import disks, rules, schemas, wishes
+from computeapi.api.compute.servers import disks, rules, schemas, volume_disks, wishes
 from computeapi.api.compute.servers.disks import Disk
 from computeapi.api.compute.servers.metadata import check_count
 from computeapi.api.compute.servers.wishes import Wish
@@ -37,8 +38,12 @@ def create(call: Call) -> Reply:
         call.check(rules.ATTACH_VOLUME)
     if wish.requested:
         call.check(rules.ATTACH_NETWORK)
-    planned = disks.read(body, wish.image_id)
     image = _image(call, wish)
+    if image and image.properties.get("block_device_mapping"):  # an image of a volume-backed server has no bytes
+        planned = [*disks.of_image(image.properties), *disks.read(body, None)]
+        image, wish = None, replace(wish, image_id=None)
+    else:
+        planned = disks.read(body, wish.image_id)
     with call.services.db.read() as conn:
         flavor = _flavor(call, conn, wish)
         key_data = _public_key(call, conn, body.get("key_name"))
@@ -47,17 +52,39 @@ def create(call: Call) -> Reply:
     check_count(body.get("metadata") or {}, limits)
     wishes.check_personality(wish.personality, limits)
     planned = disks.complete(planned, flavor)
+    properties = volume_disks.check(call, planned, wish.most)
+    if any(disk.is_volume and disk.boot_index == 0 for disk in planned):
+        image, wish = None, replace(wish, image_id=None)
     if image:
         if flavor.disk_gb == 0 and not call.allows(rules.ZERO_DISK):
             raise errors.Forbidden("Only volume-backed servers are allowed for flavors with zero disk.")
         check_fit(image, flavor.memory_mb, flavor.disk_gb)
-    common = _columns(call, wish, flavor, image) | {"availability_zone": zone, "requested_zone": zone}
+    common = _columns(call, wish, flavor, image, properties) | {"availability_zone": zone, "requested_zone": zone}
     common["key_data"] = key_data
-    with call.services.db.write() as conn:
-        count = _count(call, conn, wish, flavor)
-        group = _group(call, conn, wish, count)
-        made = [_one(call, conn, wish, common, planned, host, group, index, count) for index in range(count)]
-    return _answer(call, wish, made[0], common)
+    first = str(uuid.uuid4())
+    prepared = volume_disks.prepare(call, planned, first)
+    try:
+        with call.services.db.write() as conn:
+            count = _count(call, conn, wish, flavor)
+            plan = Plan(wish, common, _devices(planned, prepared), host, _group(call, conn, wish, count), count)
+            for index in range(count):
+                _one(call, conn, plan, index, str(uuid.uuid4()) if index else first)
+    except BaseException:
+        volume_disks.abandon(call, prepared)
+        raise
+    return _answer(call, wish, first, common)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What all servers of a request have in common. `devices` are rows of block_devices to be."""
+
+    wish: Wish
+    common: dict[str, Any]
+    devices: list[dict[str, Any]]
+    host: str | None
+    group: GroupRow | None
+    count: int
 
 
 def _place(call: Call, wish: Wish) -> tuple[str | None, str | None]:
@@ -128,9 +155,11 @@ def check_fit(image: ImageInfo, memory_mb: int, disk_gb: int) -> None:
         )
 
 
-def _columns(call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None) -> dict[str, Any]:
-    """The columns in which all servers of the request are alike."""
-    body, properties = call.body["server"], image.properties if image else {}
+def _columns(
+    call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None, of_volume: dict[str, str]
+) -> dict[str, Any]:
+    """The columns in which all servers of the request are alike. `of_volume`: the properties of a volume to boot."""
+    body, properties = call.body["server"], image.properties if image else of_volume
     moment = clock.now()
     config_drive = wish.config_drive or properties.get("img_config_drive") == "mandatory"
     return {
@@ -146,7 +175,7 @@ def _columns(call: Call, wish: Wish, flavor: FlavorRow, image: ImageInfo | None)
         "flavor_json": frozen_flavor(flavor),
         "vcpus": flavor.vcpus,
         "memory_mb": flavor.memory_mb,
-        "disk_gb": min(flavor.disk_gb + flavor.ephemeral_gb, flavors.MAX_INT),
+        "disk_gb": min((flavor.disk_gb if image else 0) + flavor.ephemeral_gb, flavors.MAX_INT),
         "key_name": body.get("key_name"),
         "user_data": body.get("user_data"),
         "config_drive": "True" if config_drive or call.services.settings.force_config_drive else "",
@@ -250,24 +279,13 @@ def _over_quota(
     )
 
 
-def _one(
-    call: Call,
-    conn: Connection,
-    wish: Wish,
-    common: dict[str, Any],
-    planned: list[Disk],
-    host: str | None,
-    group: GroupRow | None,
-    index: int,
-    count: int,
-) -> str:
-    """Write one server with its disks and addresses, and send it to a host; its uuid."""
-    server_id = str(uuid.uuid4())
-    number = index + 1 if count > 1 else None
+def _one(call: Call, conn: Connection, plan: Plan, index: int, server_id: str) -> None:
+    """Write one server with its disks and addresses, and send it to a host."""
+    wish, number = plan.wish, index + 1 if plan.count > 1 else None
     tail = "" if number is None else f"-{number}"
     key = servers.insert(
         conn,
-        common
+        plan.common
         | {
             "uuid": server_id,
             "name": wish.name[: 255 - len(tail)] + tail,
@@ -275,34 +293,39 @@ def _one(
             "launch_index": index,
         },
     )
-    if group is not None:
-        server_groups.add_member(conn, group, key)
-    servers.add_block_devices(conn, [_block_device(key, disk) for disk in planned])
+    if plan.group is not None:
+        server_groups.add_member(conn, plan.group, key)
+    rows = [{**device, "uuid": str(uuid.uuid4()), "server_id": key} for device in plan.devices]
+    servers.add_block_devices(conn, rows)
+    volume_disks.reserve(conn, call, key, server_id, rows)
     shown = addresses.allocate(conn, server_id=key, project_id=call.project_id, requested=wish.requested)
     servers.change(conn, key, {"addresses_json": shown})
     give_to_server(conn, key, call.project_id, wish.security_groups)
     secrets = {"admin_password": wish.admin_password, "personality": wish.personality}
     lifecycle.start_build(
-        conn, call.services, call.context, server_id, secrets=secrets, hints=wish.hints, forced_host=host
+        conn, call.services, call.context, server_id, secrets=secrets, hints=wish.hints, forced_host=plan.host
     )
-    return server_id
 
 
-def _block_device(key: int, disk: Disk) -> dict[str, Any]:
-    return {
-        "uuid": str(uuid.uuid4()),
-        "server_id": key,
-        "source_type": disk.source,
-        "destination_type": "local",
-        "device_name": disk.device_name,
-        "device_type": disk.device_type,
-        "disk_bus": disk.bus,
-        "guest_format": disk.guest_format,
-        "boot_index": disk.boot_index,
-        "image_id": disk.image_id,
-        "size_gb": disk.size,
-        "delete_on_termination": int(disk.delete_on_termination),
-    }
+def _devices(planned: list[Disk], prepared: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "source_type": disk.source,
+            "destination_type": disk.destination,
+            "device_name": name,
+            "device_type": disk.device_type,
+            "disk_bus": disk.bus,
+            "guest_format": disk.guest_format,
+            "boot_index": disk.boot_index,
+            "image_id": disk.image_id,
+            "volume_id": disk.volume_id,
+            "snapshot_id": disk.snapshot_id,
+            "attachment_id": prepared.get(disk.volume_id) if disk.volume_id else None,
+            "size_gb": disk.size,
+            "delete_on_termination": int(disk.delete_on_termination),
+        }
+        for disk, name in zip(planned, volume_disks.name_devices(planned), strict=True)
+    ]
 
 
 def _answer(call: Call, wish: Wish, server_id: str, common: dict[str, Any]) -> Reply:

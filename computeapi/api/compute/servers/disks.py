@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The disks that POST /servers asks for: block_device_mapping(_v2), the image's and the flavor's own.
 
-Checks and sentences: nova/block_device.py and nova/compute/api.py (_validate_bdm). Volumes are not there yet: a mapping
-to one is refused.
+Checks and sentences: nova/block_device.py and nova/compute/api.py (_validate_bdm). Whether volumes and what they are
+made from is there is volume_disks' to find out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import orjson
 
 from computeapi import errors
 from computeapi.api import parameters as p
@@ -26,9 +28,12 @@ Item = dict[str, Any]
 class Disk:
     """A row of block_devices to be. `size` in GiB, of a swap disk in MiB; None: as the flavor says."""
 
-    source: str  # image | blank
+    source: str  # image | blank | volume | snapshot
     boot_index: int
     image_id: str | None = None
+    volume_id: str | None = None
+    snapshot_id: str | None = None
+    destination: str = "local"  # local | volume
     size: int | None = None
     device_name: str | None = None
     device_type: str = "disk"
@@ -37,14 +42,19 @@ class Disk:
     delete_on_termination: bool = True
 
     @property
+    def is_volume(self) -> bool:
+        """One that may outlive the server."""
+        return self.destination == "volume"
+
+    @property
     def is_swap(self) -> bool:
         """The guest's swap space."""
-        return self.source == "blank" and self.guest_format == "swap"
+        return self.source == "blank" and self.guest_format == "swap" and not self.is_volume
 
     @property
     def is_ephemeral(self) -> bool:
         """An empty disk that goes with the server."""
-        return self.source == "blank" and self.guest_format != "swap"
+        return self.source == "blank" and self.guest_format != "swap" and not self.is_volume
 
 
 def invalid(details: str) -> errors.BadRequest:
@@ -60,7 +70,12 @@ def read(server: Item, image_id: str | None) -> list[Disk]:
     if new:
         return [_read_new(item, image_id) for item in new if not item.get("no_device")]
     disks = [_read_old(item) for item in old if not item.get("no_device") or item.get("virtual_name")]
-    return [Disk("image", 0, image_id), *disks] if image_id else disks
+    if image_id:
+        return [Disk("image", 0, image_id), *disks]
+    first = next((number for number, disk in enumerate(disks) if disk.is_volume), None)
+    if first is not None:  # what it boots from
+        disks[first] = replace(disks[first], boot_index=0)
+    return disks
 
 
 def _read_new(item: Item, image_id: str | None) -> Disk:
@@ -72,8 +87,10 @@ def _read_new(item: Item, image_id: str | None) -> Disk:
     if source != "blank" and not uuid:
         raise invalid("Missing device UUID.")
     boot_index = _boot_index(item.get("boot_index"))
-    if item.get("destination_type") == "volume" or source in ("volume", "snapshot"):
-        raise _no_volumes()
+    if (item.get("destination_type") or ("volume" if source in _KEPT else "local")) == "volume":
+        return _read_volume(item, source, boot_index)
+    if source in _KEPT:
+        raise invalid(f"Mapping {source} to local is not supported.")
     if source == "image":
         if image_id is None or boot_index != 0:
             raise invalid("Mapping image to local is not supported.")
@@ -94,6 +111,33 @@ def _read_new(item: Item, image_id: str | None) -> Disk:
     )
 
 
+_KEPT = ("volume", "snapshot")  # sources that only a volume can be made of
+
+
+def _read_volume(item: Item, source: str, boot_index: int) -> Disk:
+    size = _size(item)
+    if not size and source == "image":
+        raise invalid("Images with destination_type 'volume' need to have a non-zero size specified")
+    if not size and source == "blank":
+        raise invalid("Blank volumes (source: 'blank', dest: 'volume') need to have non-zero size")
+    uuid = str(item.get("uuid"))
+    disk = Disk(
+        source,
+        boot_index,
+        image_id=uuid if source == "image" else None,
+        volume_id=uuid if source == "volume" else None,
+        snapshot_id=uuid if source == "snapshot" else None,
+        size=size or None,
+        destination="volume",
+        device_name=item.get("device_name"),
+        device_type=item.get("device_type") or "disk",
+        bus=item.get("disk_bus"),
+        guest_format=item.get("guest_format"),
+        delete_on_termination=p.truth(item.get("delete_on_termination", False)),
+    )
+    return _checked(disk)
+
+
 def _read_old(item: Item) -> Disk:
     """A mapping of before Havana: by its virtual name."""
     name = item.get("virtual_name") or ""
@@ -102,13 +146,22 @@ def _read_old(item: Item) -> Disk:
         return _checked(
             Disk("blank", -1, size=_size(item), device_name=item.get("device_name"), guest_format=guest_format)
         )
-    if item.get("volume_id") or item.get("snapshot_id"):
-        raise _no_volumes()
+    for source in _KEPT:
+        if item.get(f"{source}_id"):
+            return _read_volume({**item, "uuid": item[f"{source}_id"]}, source, -1)
     raise invalid("Unrecognized legacy format.")
 
 
-def _no_volumes() -> errors.BadRequest:
-    return invalid("this cloud has no volumes.")
+def of_image(properties: dict[str, str]) -> list[Disk]:
+    """The volumes that an image of a volume-backed server stands for (createImage): what it says of itself."""
+    try:
+        items = orjson.loads(properties.get("block_device_mapping") or "[]")
+        found = [_read_volume(item, item["source_type"], _boot_index(item.get("boot_index"))) for item in items]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise invalid("the image's block_device_mapping can't be read.") from None
+    if any(disk.source not in _KEPT for disk in found):
+        raise invalid("the image's block_device_mapping can't be read.")
+    return found
 
 
 def _boot_index(value: Any) -> int:
@@ -153,6 +206,6 @@ def complete(disks: list[Disk], flavor: FlavorRow) -> list[Disk]:
         raise invalid("More than one swap drive requested.")
     if swap and (swap[0].size or 0) > flavor.swap_mb:
         raise errors.BadRequest("Swap drive requested is larger than instance type allows.")
-    if len(disks) > MAX_LOCAL:
+    if sum(not disk.is_volume for disk in disks) > MAX_LOCAL:
         raise invalid("You specified more local devices than the limit allows")
     return disks

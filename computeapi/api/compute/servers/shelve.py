@@ -23,6 +23,10 @@ RULES = [
 def shelve(call: Call) -> None:
     """Switch the server off and keep its disk as an image, "<name>-shelved"; off the host by the setting."""
     server: ServerRow = call.target
+    if not server.image_id:  # its volume is kept as it is
+        with call.services.db.write() as conn:
+            lifecycle.begin(conn, call.services, call.context, server, "shelve")
+        return
     images.start(call, "shelve", server.name[: _LONGEST - len(_TAIL)] + _TAIL, {}, {})
 
 

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""POST /servers with volumes: to boot from, and beside the root disk; what becomes of them over the server's life."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import update
+
+from computeapi.db.engine import Database
+from computeapi.db.models import Host, Volume
+from computeapi.virt.base import HypervisorError
+from tests.cloud import Compute
+from tests.conftest import Api
+from tests.wire.conftest import Boot
+from tests.wire.test_server_volumes import disks, shown
+from tests.wire.test_volumes import make, status
+
+pytestmark = pytest.mark.usefixtures("network")
+
+
+def from_image(image_id: str, size: int = 1, **more: Any) -> dict[str, Any]:
+    """A mapping: a new volume of an image, to boot from."""
+    return {
+        "source_type": "image",
+        "destination_type": "volume",
+        "uuid": image_id,
+        "boot_index": 0,
+        "volume_size": size,
+        **more,
+    }
+
+
+def ask(api: Api, flavor: str, *mappings: dict[str, Any], **more: Any) -> Any:
+    body = {"name": "web", "imageRef": "", "flavorRef": flavor, "block_device_mapping_v2": mappings, **more}
+    return api.post("/servers", {"server": body})
+
+
+def booted(api: Api, compute: Compute, flavor: str, *mappings: dict[str, Any], **more: Any) -> str:
+    answer = ask(api, flavor, *mappings, **more)
+    assert answer.status_code == 202, answer.text
+    compute.work()
+    server_id = str(answer.json["server"]["id"])
+    assert compute.server(server_id).vm_state == "active", compute.server(server_id).fault_json
+    return server_id
+
+
+def bootable(api: Api, compute: Compute, db: Database, **more: Any) -> str:
+    volume_id = make(api, compute, **more)
+    with db.write() as conn:
+        conn.execute(update(Volume).where(Volume.uuid == volume_id).values(bootable=1))
+    return volume_id
+
+
+def delete(api: Api, compute: Compute, server_id: str) -> None:
+    assert api.delete(f"/servers/{server_id}").status_code == 204
+    compute.work()
+    assert compute.server(server_id).deleted
+
+
+@pytest.mark.parametrize("goes", [True, False])
+def test_from_an_image(api: Api, compute: Compute, base_image: str, flavor: str, goes: bool) -> None:
+    server_id = booted(api, compute, flavor, from_image(base_image, 2, delete_on_termination=goes))
+    server = api.get(f"/servers/{server_id}", version="2.3").json["server"]
+    assert server["image"] == ""
+    ((volume_id, dot),) = [(each["id"], each["delete_on_termination"]) for each in shown(api, server_id, version="2.3")]
+    assert dot == goes
+    volume = api.get(f"/os-volumes/{volume_id}").json["volume"]
+    assert (volume["status"], volume["size"]) == ("in-use", 2)
+    assert volume["attachments"][0]["device"] == "/dev/vda"
+    assert disks(compute, server_id)["vda"] == f"volume-{volume_id}"
+    assert compute.volumes(server_id) == ["config"]
+    assert orjson.loads(compute.server(server_id).image_json)["hw_disk_bus"] == "virtio"
+    answer = api.delete(f"/servers/{server_id}/os-volume_attachments/{volume_id}")
+    assert (answer.status_code, answer.json["forbidden"]["message"]) == (403, "Cannot detach a root device volume")
+    delete(api, compute, server_id)
+    assert status(api, volume_id) == ("gone" if goes else "available")
+    assert (f"volume-{volume_id}" in compute.driver.list_volumes()) != goes
+
+
+def test_from_a_volume(api: Api, compute: Compute, flavor: str, db: Database) -> None:
+    volume_id = bootable(api, compute, db)
+    mapping = {"source_type": "volume", "destination_type": "volume", "uuid": volume_id, "boot_index": 0}
+    answer = ask(api, flavor, mapping)
+    assert answer.status_code == 202, answer.text
+    assert status(api, volume_id) == "reserved"
+    compute.work()
+    server_id = answer.json["server"]["id"]
+    assert status(api, volume_id) == "in-use"
+    assert disks(compute, server_id)["vda"] == f"volume-{volume_id}"
+    again = ask(api, flavor, mapping)
+    assert again.status_code == 400
+    assert "status must be 'available'. Currently in 'in-use'" in again.json["badRequest"]["message"]
+    delete(api, compute, server_id)
+    assert status(api, volume_id) == "available"
+    legacy = {"volume_id": volume_id, "device_name": "vda", "delete_on_termination": "1"}
+    body = {"name": "web", "imageRef": "", "flavorRef": flavor, "block_device_mapping": [legacy]}
+    answer = api.post("/servers", {"server": body})
+    assert answer.status_code == 202, answer.text
+    compute.work()
+    assert disks(compute, answer.json["server"]["id"])["vda"] == f"volume-{volume_id}"
+    delete(api, compute, answer.json["server"]["id"])
+    assert status(api, volume_id) == "gone"
+
+
+def test_from_a_snapshot(api: Api, compute: Compute, flavor: str) -> None:
+    volume_id = make(api, compute, size=2)
+    snapshot = api.post("/os-snapshots", {"snapshot": {"volume_id": volume_id}}).json["snapshot"]["id"]
+    compute.work()
+    mapping = {"source_type": "snapshot", "destination_type": "volume", "uuid": snapshot, "boot_index": 0}
+    server_id = booted(api, compute, flavor, {**mapping, "delete_on_termination": True})
+    (attached,) = shown(api, server_id)
+    assert api.get(f"/os-volumes/{attached['id']}").json["volume"]["size"] == 2
+    delete(api, compute, server_id)
+    assert compute.driver.list_volumes() == [f"snapshot-{snapshot}", f"volume-{volume_id}"]
+
+
+def test_beside_the_root_disk(api: Api, compute: Compute, boot: Boot, base_image: str) -> None:
+    volume_id = make(api, compute)
+    root = {"source_type": "image", "destination_type": "local", "uuid": base_image, "boot_index": 0}
+    blank = {"source_type": "blank", "destination_type": "volume", "volume_size": 3}
+    mine = {"source_type": "volume", "destination_type": "volume", "uuid": volume_id, "device_name": "/dev/vdx"}
+    server_id = boot(block_device_mapping_v2=[root, blank, mine])
+    new, old = (each["id"] for each in shown(api, server_id))
+    assert old == volume_id
+    found = disks(compute, server_id)
+    assert (found["vda"], found["vdb"], found["vdx"]) == (
+        f"{server_id}_disk",
+        f"volume-{new}",
+        f"volume-{volume_id}",
+    )
+    assert compute.driver.virtual_size(f"volume-{new}") == 3 << 30
+    delete(api, compute, server_id)
+    assert (status(api, new), status(api, old)) == ("available", "available")
+
+
+def test_one_volume_is_not_for_many(api: Api, compute: Compute, flavor: str, db: Database) -> None:
+    mapping = {"source_type": "volume", "destination_type": "volume", "boot_index": 0}
+    answer = ask(api, flavor, {**mapping, "uuid": bootable(api, compute, db)}, max_count=2)
+    assert answer.status_code == 400
+    assert "multiple instances" in answer.json["badRequest"]["message"]
+
+
+def test_many_from_an_image(api: Api, compute: Compute, base_image: str, flavor: str) -> None:
+    answer = ask(api, flavor, from_image(base_image, delete_on_termination=True), min_count=2)
+    assert answer.status_code == 202
+    compute.work()
+    ids = {each["id"] for server in api.get("/servers").json["servers"] for each in shown(api, server["id"])}
+    assert len(ids) == 2
+
+
+def test_what_does_not_boot(api: Api, compute: Compute, base_image: str, flavor: str, db: Database) -> None:
+    volume_id, other = make(api, compute), api.become("member")
+    mapping = {"source_type": "volume", "destination_type": "volume", "boot_index": 0}
+    for uuid_, sentence in (
+        (volume_id, f"Block Device {volume_id} is not bootable."),
+        (str(uuid.UUID(int=7)), "failed to get volume"),
+        (make(other, compute), "failed to get volume"),
+    ):
+        answer = ask(api, flavor, {**mapping, "uuid": uuid_})
+        assert answer.status_code == 400
+        assert sentence in answer.json["badRequest"]["message"]
+    with db.write() as conn:
+        conn.execute(update(Volume).where(Volume.uuid == volume_id).values(bootable=1, host="host2"))
+    here = {**mapping, "uuid": make(api, compute), "boot_index": -1}
+    answer = ask(api, flavor, {**mapping, "uuid": volume_id}, here)
+    assert answer.status_code == 400
+    assert "on different hosts" in answer.json["badRequest"]["message"]
+    assert api.get("/servers").json == {"servers": []}
+
+
+def test_no_host_for_its_volume(api: Api, compute: Compute, flavor: str, db: Database) -> None:
+    volume_id = bootable(api, compute, db)
+    with db.write() as conn:
+        conn.execute(update(Volume).values(host="host2"))
+    mapping = {"source_type": "volume", "destination_type": "volume", "uuid": volume_id, "boot_index": 0}
+    server_id = ask(api, flavor, mapping).json["server"]["id"]
+    server = api.become("admin").get(f"/servers/{server_id}").json["server"]
+    assert server["status"] == "ERROR"
+    assert "host1: not the host of the server's volumes" in server["fault"]["details"]
+    assert status(api, volume_id) == "available"
+    assert shown(api, server_id) == []
+
+
+def test_a_build_that_fails_leaves_no_volume(
+    api: Api, compute: Compute, base_image: str, flavor: str, db: Database
+) -> None:
+    driver: Any = compute.driver
+    driver.fail("start", HypervisorError("no"))
+    mine = {"source_type": "volume", "destination_type": "volume", "uuid": make(api, compute), "boot_index": -1}
+    server_id = ask(api, flavor, from_image(base_image), mine).json["server"]["id"]
+    compute.work()
+    assert compute.server(server_id).vm_state == "error"
+    assert [each["id"] for each in api.get("/os-volumes").json["volumes"]] == [mine["uuid"]]
+    assert status(api, mine["uuid"]) == "available"
+    assert shown(api, server_id) == []
+    delete(api, compute, server_id)
+    assert status(api, mine["uuid"]) == "available"
+
+
+def test_over_its_life(api: Api, compute: Compute, base_image: str, flavor: str, boot: Boot) -> None:
+    server_id = booted(api, compute, flavor, from_image(base_image))
+    (volume,) = shown(api, server_id)
+    for action, code in (
+        ({"reboot": {"type": "HARD"}}, 202),
+        ({"rescue": None}, 400),
+        ({"createBackup": {"name": "x", "backup_type": "daily", "rotation": 1}}, 400),
+        ({"rebuild": {"imageRef": base_image}}, 400),
+        ({"shelve": None}, 202),
+        ({"unshelve": None}, 202),
+        ({"os-stop": None}, 202),
+        ({"os-start": None}, 202),
+    ):
+        answer = api.post(f"/servers/{server_id}/action", action)
+        assert answer.status_code == code, answer.text
+        compute.work()
+    assert compute.server(server_id).vm_state == "active"
+    assert disks(compute, server_id)["vda"] == f"volume-{volume['id']}"
+    assert status(api, volume["id"]) == "in-use"
+
+
+def test_deleted_while_its_host_is_down(api: Api, compute: Compute, base_image: str, flavor: str, db: Database) -> None:
+    server_id = booted(api, compute, flavor, from_image(base_image, delete_on_termination=True))
+    with db.write() as conn:
+        conn.execute(update(Host).values(last_seen_at="2000-01-01T00:00:00.000000"))
+    (volume,) = shown(api, server_id)
+    assert api.delete(f"/servers/{server_id}").status_code == 204
+    assert api.get(f"/servers/{server_id}").status_code == 404
+    assert status(api, volume["id"]) == "deleting"
+    compute.work()
+    assert status(api, volume["id"]) == "gone"
+    assert [name for name in compute.driver.list_volumes() if not name.startswith("base_")] == []
