@@ -431,7 +431,7 @@ def _begin_delete(conn: Connection, services: Services, context: Context, server
     if server.host is not None and (alive or action.lands == SOFT_DELETED):
         enqueue(conn, services, context, server, action, server.host, None)
         return
-    finish_delete(conn, services.volumes, server.id)
+    finish_delete(conn, services.volumes, server.id, context.request_id)
     if server.host is not None:
         enqueue(conn, services, context, server, action, server.host, {"nics": left})
         return
@@ -487,7 +487,7 @@ def _is_deferred(services: Services, server: ServerRow, action: Action) -> bool:
     )
 
 
-def finish_delete(conn: Connection, volumes: VolumeBackend, server_id: int) -> None:
+def finish_delete(conn: Connection, volumes: VolumeBackend, server_id: int, request_id: str) -> None:
     """The server is gone: its volumes, addresses, reservation and its row's life end together.
 
     Volumes with delete_on_termination begin to go; the others are available.
@@ -495,8 +495,8 @@ def finish_delete(conn: Connection, volumes: VolumeBackend, server_id: int) -> N
     moment = clock.now()
     for device in block_devices.volumes(conn, server_id):
         if device.volume_id:
-            delete = bool(device.delete_on_termination)
-            volumes.let_go(conn, device.volume_id, device.attachment_id or "", delete=delete)
+            deletes = request_id if device.delete_on_termination else None
+            volumes.let_go(conn, device.volume_id, device.attachment_id or "", deletes=deletes)
         block_devices.remove(conn, device.uuid)
     block_devices.refresh(conn, server_id)
     addresses.release(conn, server_id)

@@ -347,10 +347,11 @@ class Hypervisor(ABC):
         """The guest does not have a disk of that file, neither now nor at its next start."""
 
     @abstractmethod
-    def swap_disk(self, uuid: str, old: DiskSpec, new: DiskSpec) -> None:
+    def swap_disk(self, uuid: str, old: DiskSpec, new: DiskSpec, size_gb: int) -> None:
         """The guest has the disk `new` in the place of `old`, with all that was on it; it goes on meanwhile.
 
-        `new`'s file is there, no smaller than `old`'s, and nobody else's; what it held is lost.
+        `new` has that many GiB, no fewer than `old`, and its file is nobody else's; what that held is lost. Broken off,
+        the file may be smaller than that.
         """
 
     @abstractmethod

@@ -389,7 +389,7 @@ class SimulatedHypervisor(Hypervisor):
             data.put_guest(replace(spec, disks=tuple(each for each in spec.disks if each.volume != disk.volume)))
 
     @simulated
-    def swap_disk(self, uuid: str, old: DiskSpec, new: DiskSpec) -> None:
+    def swap_disk(self, uuid: str, old: DiskSpec, new: DiskSpec, size_gb: int) -> None:
         with self._store.open() as data:
             spec = self._guest(data, uuid).spec
             self._volume(data, new.volume)

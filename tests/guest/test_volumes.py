@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from computeapi.virt import load
 from tests.databases import Engine
 from tests.guest.cloud import Cloud, Guest
 from tests.guest.hosts import IsolatedHost, wait_for
@@ -141,6 +142,7 @@ def test_a_volume_is_swapped(cloud: Cloud, pair: tuple[Inside, Inside]) -> None:
         assert cloud.api.delete(f"/os-volumes/{before}").status_code == 202
         cloud.compute.work()
         assert status(cloud, before) == "gone"
+    says(first.guest, rf"GUEST-BLOCK = {device} {2 * GIB}")
     write(first, device, "still mine")
     detach(first.guest, larger)
     device = attach(first.guest, larger)
@@ -187,9 +189,38 @@ def test_at_every_start(cloud: Cloud, pair: tuple[Inside, Inside]) -> None:
     said = second.guest.boots_as(boots + 1)
     assert said[device] == str(GIB)
     second.guest.act(**{"os-stop": None})
-    more = attach(second.guest, other)
+    attach(second.guest, other)
     detach(second.guest, volume_id)
     second.guest.act(**{"os-start": None})
     said = second.guest.boots_as(boots + 2)
-    assert said[more] == str(2 * GIB)
-    assert device not in said
+    assert said[device] == str(2 * GIB), "the guest's kernel names them by their order"
+
+
+def test_a_directory_that_hosts_share(host: IsolatedHost, tiny: Path, database_engine: Engine, tmp_path: Path) -> None:
+    """Volumes are there, and not among the host's disks; also one that another host made."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    driver = load(
+        "libvirt",
+        uri=host.uri,
+        virt_type="qemu",
+        state_dir=host.state_dir,
+        host="host1",
+        volume_directory=str(shared),
+    )
+    try:
+        driver.ensure_disk("volume-one", 1, None)
+        driver.ensure_base("base_shared", "qcow2", tiny.stat().st_size, lambda: iter([tiny.read_bytes()]))
+        driver.ensure_disk("one_image", 1, "base_shared")
+        driver.snapshot("00000000-0000-4000-8000-000000000001", "one_image", "volume-two")
+        assert {path.name for path in shared.iterdir()} == {"volume-one", "volume-two"}
+        (shared / "volume-one").rename(shared / "volume-three")  # as another host would
+        assert driver.virtual_size("volume-three") == GIB
+        assert {"volume-two", "volume-three", "one_image"} <= set(driver.list_volumes())
+        assert "volume-one" not in driver.list_volumes()
+    finally:
+        for name in ("volume-one", "volume-two", "volume-three", "one_image"):
+            driver.remove_volume(name)
+        assert list(shared.iterdir()) == []
+        driver.remove_volumes("base_shared")
+        driver.close()

@@ -16,6 +16,7 @@ from computeapi.compute.operation import VolumeWork
 from computeapi.compute.operations import VOLUME_OPERATIONS
 from computeapi.db.models import Volume, VolumeSnapshot
 from computeapi.virt.base import HypervisorError, HypervisorGone
+from tests.journal import test_crash
 from tests.journal.test_crash import kill_everywhere
 from tests.journal.world import IMAGE_ID, World
 
@@ -246,6 +247,30 @@ def test_each_call_of_the_hypervisor_fails(world: World, name: str) -> None:
         assert world.victim.live() == []
         world.check_quiet()
         assert status(world, thing) == case.fails
+
+
+_VOLUME = {"destination_type": "volume", "size_gb": 1, "delete_on_termination": 1}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        test_crash.test_killed_anywhere,
+        test_crash.test_each_call_of_the_hypervisor_fails,
+        test_crash.test_delete_overtakes_anywhere,
+        test_crash.test_delete_after_a_kill,
+        test_crash.test_deleted_while_the_host_is_down,
+        test_crash.test_an_owner_that_was_replaced_writes_nothing,
+    ],
+)
+@pytest.mark.parametrize("operation", ["build", "delete"])
+def test_a_server_with_volumes(world: World, operation: str, check: Callable[[World, str], None]) -> None:
+    """They are made by its build, and go with it; nothing is left of them, whatever comes in between."""
+    world.devices = [
+        {**_VOLUME, "source_type": "blank", "device_name": "/dev/vdy", "image_id": None},
+        {**_VOLUME, "source_type": "image", "device_name": "/dev/vdz", "image_id": IMAGE_ID},
+    ]
+    check(world, operation)
 
 
 def test_every_operation_has_its_case() -> None:

@@ -309,6 +309,7 @@ class World:
         self.drivers = [self.driver]
         self.context = Context(f"req-{uuid.uuid4()}", USER, PROJECT, frozenset({"member", "reader"}))
         self.traces: list[Trace] = []
+        self.devices: list[dict[str, Any]] = []  # rows of block_devices that each new server gets
         self.victim, self.heir = Owner(self, databases.victim), Owner(self, databases.heir)
         self.heir.take_over()
         with db.write() as conn:
@@ -351,6 +352,8 @@ class World:
         }
         with self.db.write() as conn:
             key = servers.insert(conn, values)
+            devices = [{**device, "uuid": str(uuid.uuid4()), "server_id": key} for device in self.devices]
+            servers.add_block_devices(conn, devices)
             shown = addresses.allocate(conn, server_id=key, project_id=PROJECT, requested=None)
             servers.change(conn, key, {"addresses_json": shown})
             self.traces.append(Trace(key, server_uuid, {nic.mac for nic in addresses.nics(conn, key)}))

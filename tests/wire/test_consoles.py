@@ -204,7 +204,7 @@ def test_a_token_ends(api: Api, db: Database, server: str, compute: Compute, ser
     assert grant(db, kept), "a paused guest has its console"
     with db.write() as conn:
         key = conn.execute(select(Server.id)).scalar_one()
-        finish_delete(conn, key)
+        finish_delete(conn, compute.tools.volumes, key, "req-1")
         assert not conn.execute(select(ConsoleAuthToken.id)).all()
     assert grant(db, token) is None
 

@@ -106,7 +106,7 @@ class Attachments(VolumeBackend):
     def disconnect(self, context: Context, volume_id: str, attachment_id: str) -> None:
         """Nothing: `let_go` does it."""
 
-    def let_go(self, conn: Connection, volume_id: str, attachment_id: str, *, delete: bool = False) -> None:
+    def let_go(self, conn: Connection, volume_id: str, attachment_id: str, *, deletes: str | None = None) -> None:
         """→ available, or its delete begins. One that is in error for another reason stays so."""
         row = volumes.get(conn, volume_id, None, lock=True)
         volumes.remove_attachment(conn, attachment_id)
@@ -115,8 +115,8 @@ class Attachments(VolumeBackend):
         if row.status in _HELD:
             volumes.change(conn, row.id, {"status": _HELD[row.status]})
             row = row._replace(status=_HELD[row.status])
-        if delete and not volume_snapshots.of_volume(conn, volume_id) and row.status != "deleting":
-            context = Context(f"req-{uuid.uuid4()}", row.user_id, row.project_id, frozenset({"admin"}))
+        if deletes and not volume_snapshots.of_volume(conn, volume_id) and row.status != "deleting":
+            context = Context(deletes, row.user_id, row.project_id, frozenset({"admin"}))
             self.delete_in(conn, context, row, force=True)
 
     # --- volumes that are made together with a server ---

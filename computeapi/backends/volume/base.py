@@ -189,8 +189,8 @@ class VolumeBackend(ABC):
         """The guest has let go of it; nothing of the attachment is needed any more."""
 
     @abstractmethod
-    def let_go(self, conn: Connection, volume_id: str, attachment_id: str, *, delete: bool = False) -> None:
-        """The attachment is no more; `delete`: the volume goes as well. Either may be gone already."""
+    def let_go(self, conn: Connection, volume_id: str, attachment_id: str, *, deletes: str | None = None) -> None:
+        """The attachment is no more. `deletes`: the request by which the volume goes as well. Either may be gone."""
 
     # --- volumes that are made together with a server ---
 

@@ -8,6 +8,7 @@ only where its volumes are (computeapi.scheduler, FILTERS).
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import asdict
 
 import orjson
@@ -128,14 +129,23 @@ def swap(work: Work) -> None:
 
 
 def swap_back(work: Work) -> None:
-    """The guest has the old volume."""
-    _swap(work, _device(work, "new"), _device(work))
+    """The guest has the old volume, and the new one is as large as it was."""
+    new = _device(work, "new")
+    _swap(work, new, _device(work))
+    if new is not None and new.connection_json and work.tools.volumes.made_by_host:
+        name, size_gb = guest.volume_disk(new).volume, _size(work, new)
+        work.driver.ensure_disk(name, size_gb, None)
+        work.driver.resize_disk(name, size_gb)
+
+
+def _size(work: Work, device: VolumeDevice) -> int:
+    return work.tools.volumes.show(work.context, str(device.volume_id)).size_gb
 
 
 def _swap(work: Work, old: VolumeDevice | None, new: VolumeDevice | None) -> None:
     if old is not None and new is not None and old.connection_json and new.connection_json:
-        disk = guest.volume_disk(new)
-        work.driver.swap_disk(work.server.uuid, guest.volume_disk(old), disk)
+        size_gb = _size(work, new)
+        work.driver.swap_disk(work.server.uuid, guest.volume_disk(old), guest.volume_disk(new), size_gb)
 
 
 def swapped(conn: Connection, work: Work) -> None:
@@ -193,7 +203,10 @@ def _make(work: Work, device: VolumeDevice) -> VolumeDevice:
         files.make_file(volume)
     elif not work.wait(lambda: _is_made(work, volume_id), _WAIT_SECONDS, interval=1.0):
         raise errors.Conflict(f"Volume {volume_id} did not become available in time.")
-    attachment_id = backend.prepare(work.context, volume_id, work.server.uuid)
+    if backend.made_by_host:
+        attachment_id = str(uuid.uuid5(uuid.UUID(device.uuid), "attachment"))
+    else:
+        attachment_id = backend.prepare(work.context, volume_id, work.server.uuid)
     with work.tools.db.write() as conn:
         backend.made(conn, volume_id)
         backend.reserve(conn, work.context, volume_id, attachment_id, work.server.uuid, device.device_name)

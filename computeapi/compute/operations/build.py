@@ -105,6 +105,11 @@ def release(conn: Connection, work: Work) -> None:
     )
 
 
+def gone(conn: Connection, work: Work) -> None:
+    """The server is deleted."""
+    lifecycle.finish_delete(conn, work.tools.volumes, work.server.id, work.entry.request_id)
+
+
 BUILD = Operation(
     (
         Step("image", fetch_image),
@@ -127,6 +132,6 @@ DELETE = Operation(
         Step("volumes", attachments.disconnect_all),
         Step("images", snapshot.remove_unfinished_images),
     ),
-    finished=lambda conn, work: lifecycle.finish_delete(conn, work.tools.volumes, work.server.id),
+    finished=gone,
     runs_on_deleted=True,
 )

@@ -38,7 +38,7 @@ def make_file(work: VolumeWork) -> None:
     """The volume's file: empty, or a copy of what it is made from, grown to its own size."""
     volume, name = work.volume, work.volume.file_name
     if volume.image_id:
-        overlay = f"{name}_image"  # says what format the image has: its own bytes are never asked
+        overlay = _overlay_name(work)  # says what format the image has: its own bytes are never asked
         work.driver.ensure_disk(overlay, volume.size_gb, guest.base_name(volume.image_id))
         work.driver.snapshot(volume.uuid, overlay, name)
         work.driver.remove_volume(overlay)
@@ -51,8 +51,14 @@ def make_file(work: VolumeWork) -> None:
     work.driver.resize_disk(name, volume.size_gb)
 
 
+def _overlay_name(work: VolumeWork) -> str:
+    """Among the host's own disks, as the image is."""
+    return f"{work.volume.uuid}_image"
+
+
 def remove_files(work: VolumeWork) -> None:
     """Nothing is left of the volume."""
+    work.driver.remove_volume(_overlay_name(work))
     work.driver.remove_volumes(work.volume.file_name)
 
 

@@ -31,6 +31,7 @@ from computeapi.virt.libvirt.xml import Element, element, parse, to_text
 PIECE = 256 * 1024  # bytes a message of a stream
 BUSY_TIMEOUT = 20.0  # seconds to wait for libvirt's own work on a pool or volume
 DIRECTORY_MODE = "0711"
+SHARED_NAMES = ("volume-", "snapshot-")  # how the names of what hosts may share begin
 _MARKER = re.compile(r"(?P<name>.+)\.whole-(?P<format>qcow2|raw)-(?P<virtual>\d+)")
 _IDENTITY = re.compile(r"pool_[0-9a-f-]{36}")
 _BUSY = re.compile(r"asynchronous jobs running|still in use|being allocated|is being used")
@@ -115,6 +116,20 @@ class Pool:
     def refresh(self, conn: Any) -> None:
         """Make libvirt look at the directory again."""
         when_free(lambda: self.open(conn).refresh(0))
+
+
+class SharedPool(Pool):
+    """A directory that other hosts write to as well: libvirt looks at it anew each time."""
+
+    def names(self, conn: Any) -> list[str]:
+        """The names of all volumes, also other hosts'."""
+        self.refresh(conn)
+        return super().names(conn)
+
+    def find(self, conn: Any, name: str) -> Any | None:
+        """The virStorageVol, where there is one now."""
+        self.refresh(conn)
+        return super().find(conn, name)
 
 
 def volume_definition(name: str, capacity: int, kind: str, backing: Element | None = None) -> Element:
@@ -207,10 +222,18 @@ def volume_size(volume: Any) -> int:
 class Disks:
     """The pool of guests' disks, their bases and their config drives."""
 
-    def __init__(self, connection: Connection, pool: Pool) -> None:
-        self._connection, self._pool = connection, pool
+    def __init__(self, connection: Connection, pool: Pool, shared: SharedPool | None = None) -> None:
+        self._connection, self._pool, self._shared = connection, pool, shared
         self._locks_lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
+
+    def _at(self, name: str) -> Pool:
+        """The pool that a volume of that name is in."""
+        return self._shared if self._shared and name.startswith(SHARED_NAMES) else self._pool
+
+    def path(self, name: str) -> str:
+        """Where a volume's file is."""
+        return f"{self._at(name).path}/{name}"
 
     def _lock(self, name: str) -> threading.Lock:
         """One upload of a base at a time; the others wait and then find it."""
@@ -233,22 +256,22 @@ class Disks:
 
     def _upload(self, conn: Any, name: str, size: int, chunks: Iterable[bytes]) -> None:
         """The volume `name` holds exactly these `size` bytes, or is not there."""
-        volume = self._pool.create(conn, name, size)
+        volume = self._at(name).create(conn, name, size)
         try:
             sent = upload(conn, volume, size, chunks)
         except BaseException:
             if conn.isAlive():
-                self._pool.delete(conn, name)
+                self._at(name).delete(conn, name)
             raise
         if sent != size:
-            self._pool.delete(conn, name)
+            self._at(name).delete(conn, name)
             raise HypervisorError(
                 f"volume {name}: got {'more than ' if sent > size else ''}{min(sent, size)} bytes of {size}"
             )
 
     def _whole(self, conn: Any, name: str, size: int) -> bool:
         base = self._base(conn, name)
-        volume = self._pool.find(conn, name)
+        volume = self._at(name).find(conn, name)
         # The size too, since a power cut may take a file's end and leave the marker.
         return base is not None and volume is not None and volume_size(volume) == size
 
@@ -263,7 +286,7 @@ class Disks:
         base = self._base(conn, name)
         if base:
             self._pool.delete(conn, base.marker)
-        self._pool.delete(conn, name)
+        self._at(name).delete(conn, name)
 
     def ensure_disk(self, name: str, size_gb: int, base: str | None) -> None:
         """See Hypervisor.ensure_disk."""
@@ -273,38 +296,38 @@ class Disks:
             if base and (below is None or self._pool.find(conn, base) is None):
                 raise HypervisorError(f"disk {name}: there is no image {base} on the host")
             size = images.disk_bytes(name, size_gb, below.virtual_size if below else None)
-            volume = self._pool.find(conn, name)
+            volume = self._at(name).find(conn, name)
             if volume is not None and _is_qcow2(volume):
                 return
             if volume is not None:  # cut short while it was being made
-                self._pool.delete(conn, name)
-            self._pool.create(conn, name, -(-size // 512) * 512, "qcow2", below)
+                self._at(name).delete(conn, name)
+            self._at(name).create(conn, name, -(-size // 512) * 512, "qcow2", below)
 
     def ensure_iso(self, name: str, content: bytes) -> None:
         """See Hypervisor.ensure_iso."""
         images.check_name(name)
         with self._connection.use(f"writing {name}") as conn:
-            volume = self._pool.find(conn, name)
+            volume = self._at(name).find(conn, name)
             if volume is not None:
                 size = volume_size(volume)
                 if size == len(content) and download(conn, volume, 0, size) == content:
                     return
-                self._pool.delete(conn, name)
+                self._at(name).delete(conn, name)
             self._upload(conn, name, len(content), [content])
 
     def remove(self, prefix: str) -> None:
         """See Hypervisor.remove_volumes."""
         images.check_name(prefix)
         with self._connection.use(f"removing the volumes {prefix}*") as conn:
-            doomed = [name for name in self._pool.names(conn) if name.startswith(prefix)]
+            doomed = [name for name in self._at(prefix).names(conn) if name.startswith(prefix)]
             for name in sorted(doomed, key=lambda each: not _MARKER.fullmatch(each)):  # a base without it is none
-                self._pool.delete(conn, name)
+                self._at(name).delete(conn, name)
 
     def remove_one(self, name: str) -> None:
         """See Hypervisor.remove_volume."""
         images.check_name(name)
         with self._connection.use(f"removing the volume {name}") as conn:
-            self._pool.delete(conn, name)
+            self._at(name).delete(conn, name)
 
     def grow(self, name: str, size_gb: int) -> None:
         """See Hypervisor.resize_disk."""
@@ -318,28 +341,18 @@ class Disks:
         images.check_name(copy)
         with self._connection.use(f"copying {name}") as conn:
             volume = self._found(conn, name)
-            self._pool.delete(conn, copy)
+            self._at(copy).delete(conn, copy)
             definition = to_text(volume_definition(copy, int(volume.info()[1]), "qcow2"))
-            when_free(lambda: self._pool.open(conn).createXMLFrom(definition, volume, 0))
-
-    def overwrite(self, name: str, copy: str) -> None:
-        """`copy` holds what `name` holds, which nobody writes to, and is as large as it was."""
-        with self._connection.use(f"looking at {copy}") as conn:
-            size = int(self._found(conn, copy).info()[1])
-        self.copy(name, copy)
-        with self._connection.use(f"growing {copy}") as conn:
-            volume = self._found(conn, copy)
-            if int(volume.info()[1]) < size:
-                when_free(lambda: volume.resize(size, 0))
+            when_free(lambda: self._at(copy).open(conn).createXMLFrom(definition, volume, 0))
 
     def make_like(self, name: str, copy: str) -> str:
         """An empty disk of the size of the disk `name`; its path."""
         images.check_name(copy)
         with self._connection.use(f"making a disk like {name}") as conn:
             size = int(self._found(conn, name).info()[1])
-            self._pool.delete(conn, copy)
-            self._pool.create(conn, copy, size, "qcow2")
-        return f"{self._pool.path}/{copy}"
+            self._at(copy).delete(conn, copy)
+            self._at(copy).create(conn, copy, size, "qcow2")
+        return self.path(copy)
 
     def read(self, name: str) -> Iterator[bytes]:
         """See Hypervisor.read_volume."""
@@ -386,7 +399,7 @@ class Disks:
             self._pool.create(conn, name, size, "qcow2")
 
     def _found(self, conn: Any, name: str) -> Any:
-        volume = self._pool.find(conn, name)
+        volume = self._at(name).find(conn, name)
         if volume is None:
             raise HypervisorError(f"there is no volume {name}")
         return volume
@@ -394,9 +407,8 @@ class Disks:
     def names(self) -> list[str]:
         """See Hypervisor.list_volumes."""
         with self._connection.use("listing volumes") as conn:
-            return sorted(
-                name for name in self._pool.names(conn) if not _MARKER.fullmatch(name) and not _IDENTITY.fullmatch(name)
-            )
+            found = self._pool.names(conn) + (self._shared.names(conn) if self._shared else [])
+            return sorted(name for name in found if not _MARKER.fullmatch(name) and not _IDENTITY.fullmatch(name))
 
     def virtual_size(self, name: str) -> int:
         """See Hypervisor.virtual_size."""

@@ -39,9 +39,10 @@ from computeapi.virt.base import (
     console_tail,
 )
 from computeapi.virt.firewall import Firewall
+from computeapi.virt.images import GIB
 from computeapi.virt.libvirt import domain_xml
 from computeapi.virt.libvirt.connection import Connection
-from computeapi.virt.libvirt.disks import Disks, Pool, download, pieces, upload, volume_size
+from computeapi.virt.libvirt.disks import Disks, Pool, SharedPool, download, pieces, upload, volume_size
 from computeapi.virt.libvirt.events import Watcher
 from computeapi.virt.libvirt.guest import Guest, power_state
 from computeapi.virt.libvirt.host import HostProbe
@@ -60,7 +61,8 @@ class LibvirtHypervisor(Hypervisor):
     """The libvirtd at `uri`.
 
     `virt_type` is "auto", "kvm" or "qemu". Disks are kept in `state_dir`/disks (libvirt's pool `pool`), console logs
-    in `state_dir`/consoles (pool `pool`-consoles), both on libvirt's host. Other hosts reach this libvirtd by
+    in `state_dir`/consoles (pool `pool`-consoles), both on libvirt's host; volumes and their snapshots among the disks,
+    or in `volume_directory`, which is every host's (pool `pool`-volumes). Other hosts reach this libvirtd by
     `migration_uri` and send guests to `inbound_address`. Connects at first use.
     """
 
@@ -76,6 +78,7 @@ class LibvirtHypervisor(Hypervisor):
         spice: bool = True,
         migration_uri: str = "",
         inbound_address: str = "",
+        volume_directory: str = "",
     ) -> None:
         self.host = host
         self._peer_uri = migration_uri or (uri if urlsplit(uri).netloc else "")
@@ -87,7 +90,8 @@ class LibvirtHypervisor(Hypervisor):
         self._connection = Connection(uri)
         self._pool = Pool(self._connection, pool, str(state_dir / "disks"))
         self._consoles = Pool(self._connection, f"{pool}-consoles", str(state_dir / "consoles"))
-        self._disks = Disks(self._connection, self._pool)
+        shared = SharedPool(self._connection, f"{pool}-volumes", volume_directory) if volume_directory else None
+        self._disks = Disks(self._connection, self._pool, shared)
         self._networks = Networks(self._connection)
         self._host_network = HostNetwork(uri, network_namespace)
         self._probe = HostProbe(self._connection, virt_type, local=self._local)
@@ -169,7 +173,8 @@ class LibvirtHypervisor(Hypervisor):
         self._disks.grow(name, size_gb)
 
     def snapshot(self, uuid: str, volume: str, name: str) -> None:
-        path = f"{self._host_facts().pool_dir}/{volume}"
+        self._host_facts()
+        path = self._disks.path(volume)
         target: str | None = None
         try:
             with self._guest(uuid, "looking for its disk") as guest:
@@ -304,20 +309,23 @@ class LibvirtHypervisor(Hypervisor):
         path = domain_xml.disk_path(disk, self._host_facts())
         self._until_let_go(uuid, f"the disk {disk.volume}", lambda guest: guest.detach_disk(path))
 
-    def swap_disk(self, uuid: str, old: DiskSpec, new: DiskSpec) -> None:
+    def swap_disk(self, uuid: str, old: DiskSpec, new: DiskSpec, size_gb: int) -> None:
         host = self._host_facts()
         path, target_path = domain_xml.disk_path(old, host), domain_xml.disk_path(new, host)
         document = to_text(domain_xml.plain_disk(new, host))
         with self._guest(uuid, f"swapping {old.volume} and {new.volume}") as guest:
-            if guest.has_disk(target_path):
-                return
-            live = guest.disk_in_use(path) is not None
-            if live:
+            done, live = guest.has_disk(target_path), guest.disk_in_use(path) is not None
+        if not done and live:
+            self._disks.make_like(old.volume, new.volume)  # QEMU copies to a disk of the same size alone
+            with self._guest(uuid, f"swapping {old.volume} and {new.volume}") as guest:
                 guest.move_disk(path, target_path)
-        if not live:
-            self._disks.overwrite(old.volume, new.volume)
-        with self._guest(uuid, f"defining {new.volume}") as guest:
+        elif not done:
+            self._disks.copy(old.volume, new.volume)
+        with self._guest(uuid, f"growing {new.volume}") as guest:
             guest.replace_disk(document, path, target_path)
+            if guest.grow_disk(target_path, size_gb * GIB):
+                return
+        self._disks.grow(new.volume, size_gb)
 
     def start(self, uuid: str) -> None:
         with self._guest(uuid, "starting") as guest:

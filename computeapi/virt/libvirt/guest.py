@@ -253,6 +253,15 @@ class Guest:
             self.end_copy(target)
             raise
 
+    def grow_disk(self, path: str, size: int) -> bool:
+        """The disk of that file has so many bytes for the running guest; False where none runs with it."""
+        target = self.disk_in_use(path)
+        if target is None:
+            return False
+        if int(self._domain.blockInfo(target, 0)[0]) < size:
+            self._domain.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        return True
+
     def replace_disk(self, document: str, path: str, to: str) -> None:
         """From its next start on the guest has the disk `to` in the place of `path`; `document` is its definition."""
         config = libvirt.VIR_DOMAIN_AFFECT_CONFIG
