@@ -20,7 +20,8 @@ def load(
     volume_directory: str = "",
 ) -> Hypervisor:
     """The libvirt at `uri`, with its disks in the storage pool `pool`, and its networks in that network namespace
-    (empty: where libvirtd is). `spice`: guests have a SPICE screen as well. Volumes are in `volume_directory`, which other hosts share (empty: among its disks).
+    (empty: where libvirtd is). `spice`: guests have a SPICE screen as well. Volumes are in `volume_directory`, which
+    other hosts share (empty: among its disks).
 
     Raises HypervisorError where libvirt's Python library is missing.
     """
