@@ -14,6 +14,7 @@ from computeapi.db.engine import Database
 from computeapi.db.models import Host, Volume
 from computeapi.virt.base import HypervisorError
 from tests.cloud import Compute
+from tests.cloud import add_image as make_image
 from tests.conftest import Api
 from tests.wire.conftest import Boot
 from tests.wire.test_server_volumes import disks, shown
@@ -233,3 +234,50 @@ def test_deleted_while_its_host_is_down(api: Api, compute: Compute, base_image: 
     compute.work()
     assert status(api, volume["id"]) == "gone"
     assert [name for name in compute.driver.list_volumes() if not name.startswith("base_")] == []
+
+
+def test_an_image_of_it(api: Api, compute: Compute, base_image: str, flavor: str) -> None:
+    """Is its volumes' snapshots, and boots as copies of them."""
+    blank = {"source_type": "blank", "destination_type": "volume", "volume_size": 2, "boot_index": -1}
+    server_id = booted(api, compute, flavor, from_image(base_image, delete_on_termination=True), blank)
+    answer = api.post(f"/servers/{server_id}/action", {"createImage": {"name": "copy", "metadata": {"a": "b"}}})
+    assert answer.status_code == 202, answer.text
+    image_id = answer.headers["location"].rsplit("/", 1)[-1]
+    image = api.get(f"/images/{image_id}").json["image"]
+    assert (image["status"], image["metadata"]["a"], image["metadata"]["bdm_v2"]) == ("ACTIVE", "b", "True")
+    mappings = orjson.loads(image["metadata"]["block_device_mapping"])
+    snapshots = {each["id"]: each for each in api.get("/os-snapshots").json["snapshots"]}
+    assert {each["snapshot_id"] for each in mappings} == set(snapshots)
+    assert {each["displayName"] for each in snapshots.values()} == {"snapshot for copy"}
+    compute.work()
+    body = {"name": "web", "imageRef": image_id, "flavorRef": flavor}
+    answer = api.post("/servers", {"server": body})
+    assert answer.status_code == 202, answer.text
+    compute.work()
+    copy = answer.json["server"]["id"]
+    assert compute.server(copy).vm_state == "active", compute.server(copy).fault_json
+    found = [api.get(f"/os-volumes/{each['id']}").json["volume"] for each in shown(api, copy)]
+    assert [each["size"] for each in found] == [1, 2]
+    assert {each["snapshotId"] for each in found} == set(snapshots)
+    assert disks(compute, copy)["vda"] == f"volume-{found[0]['id']}"
+    log = api.get(f"/servers/{server_id}/os-instance-actions").json["instanceActions"]
+    assert [item["action"] for item in log] == ["createImage", "create"]
+
+
+def test_an_image_that_the_quota_forbids(api: Api, compute: Compute, base_image: str, flavor: str) -> None:
+    server_id = booted(api, compute, flavor, from_image(base_image))
+    driver: Any = compute.driver
+    images = api.get("/images").json["images"]
+    assert api.post("/os-volumes", {"volume": {"size": 999}}).status_code == 200
+    answer = api.post(f"/servers/{server_id}/action", {"createImage": {"name": "copy"}})
+    assert answer.status_code == 403
+    assert api.get("/images").json["images"] == images
+    assert api.get("/os-snapshots").json == {"snapshots": []}
+    assert driver.disks(server_id)
+
+
+def test_images_that_say_nonsense(api: Api, compute: Compute, flavor: str) -> None:
+    for mapping in ("{", "[1]", '[{"source_type": 1}]', "[]", '[{"source_type": "blank"}]', '{"a": 1}'):
+        image_id = make_image(compute.images, b"", disk_format="raw", properties={"block_device_mapping": mapping})
+        answer = api.post("/servers", {"server": {"name": "web", "imageRef": image_id, "flavorRef": flavor}})
+        assert answer.status_code == 400, mapping

@@ -156,12 +156,14 @@ def of_image(properties: dict[str, str]) -> list[Disk]:
     """The volumes that an image of a volume-backed server stands for (createImage): what it says of itself."""
     try:
         items = orjson.loads(properties.get("block_device_mapping") or "[]")
-        found = [_read_volume(item, item["source_type"], _boot_index(item.get("boot_index"))) for item in items]
+        kept = [{**item, "uuid": item.get(f"{item['source_type']}_id")} for item in items]
+        return [
+            _read_volume(item, item["source_type"], _boot_index(item.get("boot_index")))
+            for item in kept
+            if item["source_type"] in _KEPT and item["uuid"]
+        ]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise invalid("the image's block_device_mapping can't be read.") from None
-    if any(disk.source not in _KEPT for disk in found):
-        raise invalid("the image's block_device_mapping can't be read.")
-    return found
 
 
 def _boot_index(value: Any) -> int:

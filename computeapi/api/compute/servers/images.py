@@ -12,11 +12,13 @@ from typing import Any
 
 import orjson
 
-from computeapi import errors, lifecycle
+from computeapi import errors, journal, lifecycle
 from computeapi.api import parameters as p
 from computeapi.api.compute import links
 from computeapi.backends.image.base import check_property_name
-from computeapi.db.queries import quotas
+from computeapi.backends.volume.base import SnapshotInfo
+from computeapi.db.queries import block_devices, quotas
+from computeapi.db.queries.block_devices import VolumeDevice
 from computeapi.db.queries.servers import ServerRow
 from computeapi.endpoint import Call, Reply
 from computeapi.policy import PROJECT_MEMBER, rule
@@ -60,9 +62,13 @@ _MOST = 10**9  # backups; the number may come with any number of digits
 
 
 def create_image(call: Call) -> Reply:
-    """Make an image of the root disk: 202 and where the image is."""
+    """Make an image of the root disk: 202 and where the image is. Where that is a volume: of all its volumes."""
     wanted = call.body["createImage"]
-    image_id = start(call, "snapshot", wanted["name"].strip(), wanted.get("metadata") or {}, {})
+    name, metadata = wanted["name"].strip(), wanted.get("metadata") or {}
+    if call.target.image_id:
+        image_id = start(call, "snapshot", name, metadata, {})
+    else:
+        image_id = _of_volumes(call, name, metadata)
     service = call.services.images.endpoint(call.host_url)
     return Reply(headers={"Location": f"{service}/images/{image_id}"})
 
@@ -98,6 +104,60 @@ def start(call: Call, action: str, name: str, metadata: dict[str, str], payload:
     return image_id
 
 
+def _of_volumes(call: Call, name: str, metadata: dict[str, str]) -> str:
+    """Snapshots of the server's volumes, and an image without bytes that says which, to boot from; its id."""
+    server, backend = call.target, call.services.volumes
+    lifecycle.check(call.services, call.context, server, "snapshot")
+    _check_metadata(call, metadata)
+    with call.services.db.read() as conn:
+        devices = [each for each in block_devices.volumes(conn, server.id) if each.volume_id]
+    mappings: list[dict[str, Any]] = []
+    try:
+        for device in devices:
+            made = backend.create_snapshot(
+                call.context, str(device.volume_id), f"snapshot for {name}"[:255], None, force=True
+            )
+            mappings.append(_mapping(device, made))
+        about = {
+            "block_device_mapping": orjson.dumps(mappings).decode(),
+            "bdm_v2": "True",
+            "root_device_name": server.root_device_name or "/dev/vda",
+        }
+        image_id = register(call, name, "snapshot", {**metadata, **about}, disk_format="raw")
+        call.services.images.upload(call.context, image_id, [])
+    except BaseException:
+        for mapping in mappings:
+            with suppress(errors.Error):
+                backend.delete_snapshot(call.context, mapping["snapshot_id"])
+        raise
+    with call.services.db.write() as conn:
+        journal.record(
+            conn,
+            server_id=server.id,
+            server_uuid=server.uuid,
+            request_id=call.context.request_id,
+            project_id=call.context.project_id,
+            user_id=call.context.user_id,
+            name="createImage",
+        )
+    return image_id
+
+
+def _mapping(device: VolumeDevice, snapshot: SnapshotInfo) -> dict[str, Any]:
+    """As Nova writes it (nova/compute/api.py, snapshot_volume_backed)."""
+    return {
+        "source_type": "snapshot",
+        "destination_type": "volume",
+        "snapshot_id": snapshot.id,
+        "volume_size": snapshot.size_gb,
+        "boot_index": device.boot_index,
+        "device_name": device.device_name,
+        "delete_on_termination": bool(device.delete_on_termination),
+        "volume_id": None,
+        "image_id": None,
+    }
+
+
 def _check_metadata(call: Call, metadata: dict[str, str]) -> None:
     with call.services.db.read() as conn:
         most = quotas.limits_for(conn, call.services.settings, call.project_id)["metadata_items"]
@@ -107,7 +167,7 @@ def _check_metadata(call: Call, metadata: dict[str, str]) -> None:
         check_property_name(key)
 
 
-def register(call: Call, name: str, kind: str, metadata: dict[str, str]) -> str:
+def register(call: Call, name: str, kind: str, metadata: dict[str, str], disk_format: str = "qcow2") -> str:
     """An image without bytes, of the server's project: with the base image's properties, what it is of, `metadata`."""
     server: ServerRow = call.target
     properties = {
@@ -134,7 +194,7 @@ def register(call: Call, name: str, kind: str, metadata: dict[str, str]) -> str:
     return call.services.images.create(
         call.context,
         name,
-        "qcow2",
+        disk_format,
         properties,
         owner=server.project_id,
         visibility="private",
