@@ -4,24 +4,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from computeapi.virt.base import Hypervisor, HypervisorError
 
 
-def load(
-    *,
-    uri: str,
-    virt_type: str,
-    state_dir: Path,
-    host: str,
-    pool: str = "computeapi",
-    network_namespace: str = "",
-    spice: bool = True,
-    volume_directory: str = "",
-) -> Hypervisor:
-    """The libvirt at `uri`, with its disks in the storage pool `pool`, and its networks in that network namespace
-    (empty: where libvirtd is). `spice`: guests have a SPICE screen as well. Volumes are in `volume_directory`, which
-    other hosts share (empty: among its disks).
+def load(*, uri: str, virt_type: str, state_dir: Path, host: str, **options: Any) -> Hypervisor:
+    """The libvirt at `uri`; `options` are those of LibvirtHypervisor.
 
     Raises HypervisorError where libvirt's Python library is missing.
     """
@@ -29,13 +18,4 @@ def load(
         from computeapi.virt.libvirt.driver import LibvirtHypervisor
     except ImportError as error:
         raise HypervisorError(f"libvirt's Python library cannot be used: {error}") from error
-    return LibvirtHypervisor(
-        uri=uri,
-        virt_type=virt_type,
-        state_dir=state_dir,
-        host=host,
-        pool=pool,
-        network_namespace=network_namespace,
-        spice=spice,
-        volume_directory=volume_directory,
-    )
+    return LibvirtHypervisor(uri=uri, virt_type=virt_type, state_dir=state_dir, host=host, **options)
