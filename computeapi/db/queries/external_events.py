@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from computeapi.db.models import Server
 from computeapi.db.queries import addresses
+from computeapi.db.queries.servers import ServerRow, get_by_key
 
 
 def places(conn: Connection, uuids: Collection[str]) -> dict[str, tuple[int, str | None]]:
@@ -21,3 +22,8 @@ def refresh_addresses(conn: Connection, keys: Iterable[int]) -> None:
     """Write anew what these servers show of their addresses. A request names a few."""
     for key in sorted(keys):
         addresses.refresh(conn, key)
+
+
+def rows(conn: Connection, keys: Iterable[int]) -> dict[int, ServerRow]:
+    """These servers, by row key. A request names a few."""
+    return {key: row for key in keys if (row := get_by_key(conn, key)) is not None}
