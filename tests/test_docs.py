@@ -151,6 +151,7 @@ def test_there_are_units() -> None:
     assert [unit.name for unit in UNITS] == [
         "computeapi-api.service",
         "computeapi-compute.service",
+        "computeapi-console.service",
         "computeapi.service",
     ]
 

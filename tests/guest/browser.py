@@ -33,8 +33,16 @@ _OPTIONS = (
     "--remote-debugging-port=0",
     "--window-size=1000,700",
 )
-# The keys of an American keyboard that need no Shift, by what they write.
-_CODES = {"\r": "Enter", " ": "Space", "/": "Slash", "=": "Equal", "-": "Minus", ".": "Period", ";": "Semicolon"}
+# Of an American keyboard's keys that are neither letters nor digits those that need no Shift: name and number.
+_KEYS = {
+    "\r": ("Enter", 13),
+    " ": ("Space", 32),
+    ";": ("Semicolon", 186),
+    "=": ("Equal", 187),
+    "-": ("Minus", 189),
+    ".": ("Period", 190),
+    "/": ("Slash", 191),
+}
 
 
 class Page:
@@ -80,13 +88,12 @@ class Page:
         return text in (self.value("document.body ? document.body.innerText : ''") or "")
 
     def type(self, text: str) -> None:
-        """Press and let go of a key for each character."""
+        """Press and let go of a key for each character: small letters, digits, and those of _KEYS."""
         for char in text:
-            code = (
-                f"Key{char.upper()}" if char.isalpha() else f"Digit{char}" if char.isdigit() else _CODES.get(char, "")
-            )
+            kind = "Digit" if char.isdigit() else "Key"
+            code, number = _KEYS.get(char) or (kind + char.upper(), ord(char.upper()))
             key = "Enter" if char == "\r" else char
-            event = {"key": key, "code": code, "windowsVirtualKeyCode": ord(char.upper()), "text": char}
+            event = {"key": key, "code": code, "text": char, "windowsVirtualKeyCode": number}
             self.ask("Input.dispatchKeyEvent", type="keyDown", **event)
             self.ask("Input.dispatchKeyEvent", type="keyUp", **event)
             time.sleep(0.03)  # nobody types quicker, and an emulated keyboard remembers sixteen keys

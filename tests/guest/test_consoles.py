@@ -195,10 +195,10 @@ def test_serial_in_a_browser(guest: Guest, proxy: Running, web: None, tmp_path: 
     with browser(tmp_path / "profile") as page:
         page.open(url)
         wait_for(lambda: page.shows("Serial console."), "it is connected", 60)
-        page.type("\r\recho browser-$((6*7))\r")
+        page.type("\r\rdd if=/proc/version\r")
         rows = "document.querySelector('.xterm-rows').innerText"
         try:
-            wait_for(lambda: "browser-42" in (page.value(rows) or ""), "the guest's answer", 60)
+            wait_for(lambda: "Linux version" in (page.value(rows) or ""), "the guest's answer", 60)
         finally:
             page.picture(tmp_path / "serial.png")
         assert not page.complaints
