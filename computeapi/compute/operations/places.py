@@ -13,7 +13,7 @@ from computeapi.compute import guest
 from computeapi.compute.operation import DESTINATION, SOURCE, Work
 from computeapi.compute.operations import build
 from computeapi.db.models import Allocation, Server
-from computeapi.db.queries import firewall, hosts, migrations
+from computeapi.db.queries import console_tokens, firewall, hosts, migrations
 from computeapi.virt.base import Peer
 
 
@@ -61,6 +61,7 @@ def settle_at(conn: Connection, work: Work, host: str, **columns: Any) -> None:
     zone = scheduler.zone_of(conn, work.tools.settings, host)
     values = {"host": host, "node": found.node if found else host, "availability_zone": zone, **columns}
     conn.execute(update(Server).where(Server.id == work.server.id).values(**values))
+    console_tokens.drop(conn, work.server.id)
     firewall.tell_hosts(conn, sorted(set(work.entry.hosts.values())))
 
 

@@ -16,6 +16,7 @@ from computeapi.db.models import (
     Allocation,
     BaremetalNode,
     BlockDevice,
+    ConsoleAuthToken,
     Image,
     Migration,
     Port,
@@ -29,7 +30,7 @@ from computeapi.db.queries.services import FINAL
 BATCH = 200
 
 # What goes with a deleted server, and what only lets go of it. tests/ops/test_purge.py sees to it that none is missing.
-GOES: tuple[Any, ...] = (Action, Allocation, BlockDevice, Migration, ServerGroupMember)
+GOES: tuple[Any, ...] = (Action, Allocation, BlockDevice, ConsoleAuthToken, Migration, ServerGroupMember)
 LETS_GO: tuple[Any, ...] = (BaremetalNode, Port)
 
 
