@@ -20,7 +20,6 @@ from computeapi.compute import sweeps
 from computeapi.db.engine import Database
 from computeapi.db.models import ConsoleAuthToken, Host, Server
 from computeapi.db.queries import console_tokens
-from computeapi.lifecycle import finish_delete
 from tests.cloud import Compute
 from tests.conftest import Api
 from tests.wire.conftest import Boot
@@ -202,10 +201,10 @@ def test_a_token_ends(api: Api, db: Database, server: str, compute: Compute, ser
     api.post(f"/servers/{server}/action", {"pause": None})
     wait(db, server)
     assert grant(db, kept), "a paused guest has its console"
-    with db.write() as conn:
-        key = conn.execute(select(Server.id)).scalar_one()
-        finish_delete(conn, compute.tools.volumes, key, "req-1")
-        assert not conn.execute(select(ConsoleAuthToken.id)).all()
+    assert api.delete(f"/servers/{server}").status_code == 204
+    wait(db, server)
+    with db.read() as conn:
+        assert not conn.execute(select(ConsoleAuthToken.id)).all(), "a deleted server leaves none"
     assert grant(db, token) is None
 
 
