@@ -88,6 +88,6 @@ _NEXT = """ready. In another terminal (pip install python-openstackclient):
     openstack server list
     openstack server create --image tiny --flavor m1.nano --network private second --wait
     openstack console log show second
-    openstack console url show {name}            # its screen: open the URL in a browser
+    openstack console url show {name}            # its screen, in a browser (the simulator has only --serial)
     openstack server stop {name}
 Ctrl-C ends the API; guests go on running."""

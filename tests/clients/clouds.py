@@ -44,6 +44,7 @@ class Cloud:
     state: Path
     init: list[str]
     port: int = field(default_factory=free_port)
+    console_port: int = field(default_factory=free_port)
     settings: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -59,6 +60,7 @@ class Cloud:
             **os.environ,
             "COMPUTEAPI_STATE_DIR": str(self.state),
             "COMPUTEAPI_LISTEN": f"127.0.0.1:{self.port}",
+            "COMPUTEAPI_CONSOLE_LISTEN": f"127.0.0.1:{self.console_port}",
             "OS_CLIENT_CONFIG_FILE": str(self.state / "clouds.yaml"),
         }
 

@@ -56,6 +56,7 @@ class Cloud:
             **os.environ,
             "COMPUTEAPI_STATE_DIR": str(directory),
             "COMPUTEAPI_LISTEN": f"127.0.0.1:{self.port}",
+            "COMPUTEAPI_CONSOLE_LISTEN": f"127.0.0.1:{free_port()}",
             "PYTHONPATH": str(REPOSITORY),
             **environment,
         }
