@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Integer, bindparam, delete, select, update
 
 from computeapi import clock, host_query
 from computeapi.db.models import Allocation, Host, Server
-from computeapi.db.queries import aggregates, block_devices, server_groups
+from computeapi.db.queries import aggregates, block_devices, hosts, server_groups
 from computeapi.db.queries.common import insert_row, update_row
 from computeapi.db.queries.server_groups import Neighbours
 from computeapi.settings import Settings
@@ -93,7 +93,7 @@ class _Facts:
     aggregates: Mapping[str, Mapping[str, set[str]]]  # host → metadata of its aggregates
     extra_specs: Mapping[str, str]
     project_id: str
-    volume_hosts: set[str]  # where the server's volumes are; none where hosts share them
+    volume_hosts: set[str] | None  # that have the storage of all of its volumes; None: it needs none
 
 
 Filter = Callable[[Candidate, Wanted, _Facts], "str | None"]
@@ -252,7 +252,7 @@ def _aggregate(host: Candidate, _wanted: Wanted, facts: _Facts) -> str | None:
 
 
 def _volumes(host: Candidate, _wanted: Wanted, facts: _Facts) -> str | None:
-    if any(host.name != name for name in facts.volume_hosts):
+    if facts.volume_hosts is not None and host.name not in facts.volume_hosts:
         return "not the host of the server's volumes"
     return None
 
@@ -351,7 +351,7 @@ def _facts(conn: Connection, settings: Settings, wanted: Wanted, server_id: int)
         aggregates.metadata_by_host(conn),
         extra_specs,
         project_id,
-        set() if settings.volume_directory else block_devices.hosts(conn, server_id),
+        None if settings.volume_directory else _volume_hosts(conn, server_id),
     )
 
 
@@ -368,6 +368,17 @@ _TAKE = (
     )
     .values(vcpus_used=_VCPUS, memory_mb_used=_MEMORY, disk_gb_used=_DISK, servers=Host.servers + 1)
 )
+
+
+def _volume_hosts(conn: Connection, server_id: int) -> set[str] | None:
+    if not block_devices.has_volumes(conn, server_id):
+        return None
+    found, wanted = hosts.every(conn), block_devices.hosts(conn, server_id)
+    return {
+        name
+        for name, host in found.items()
+        if all(name == other or (other in found and host.shares_storage_with(found[other])) for other in wanted)
+    }
 
 
 def reserve(conn: Connection, host: str, server_id: int, wanted: Wanted, role: str = "current") -> bool:

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import update
 
 from computeapi.db.engine import Database
-from computeapi.db.models import Volume
+from computeapi.db.models import Host, Volume
 from computeapi.virt.base import HypervisorError
 from tests.cloud import Compute
 from tests.conftest import Api
-from tests.wire.conftest import Boot
+from tests.wire.conftest import Boot, add_host
 from tests.wire.test_volumes import make, status
 
 
@@ -296,3 +296,14 @@ def test_assisted_snapshots(api: Api, admin: Api, compute: Compute) -> None:
     gone = f"/os-assisted-volume-snapshots/{uuid.uuid4()}"
     assert admin.delete(gone).status_code == 404
     assert api.delete(gone).status_code == 403
+
+
+def test_a_host_that_shares_its_storage(api: Api, compute: Compute, boot: Boot, db: Database) -> None:
+    """Has the volumes of the other as well."""
+    server_id, volume_id = boot(), make(api, compute)
+    add_host(db, "host2")
+    with db.write() as conn:
+        conn.execute(update(Volume).values(host="host2"))
+        conn.execute(update(Host).values(capabilities_json='{"name": "x", "pool": "same"}'))
+    attach(api, compute, server_id, volume_id)
+    assert status(api, volume_id) == "in-use"

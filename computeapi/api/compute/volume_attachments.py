@@ -18,7 +18,7 @@ from computeapi.api import parameters as p
 from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.api.compute.volumes import QUERY, attachment, paging
 from computeapi.backends.volume.base import VolumeInfo
-from computeapi.db.queries import block_devices
+from computeapi.db.queries import block_devices, hosts
 from computeapi.db.queries.block_devices import VolumeDevice
 from computeapi.db.queries.servers import ServerRow, lock_row
 from computeapi.endpoint import Call, Endpoint, endpoint
@@ -120,7 +120,7 @@ def _attach(call: Call, volume_id: str, wished: str | None) -> str:
     """Reserve the volume, and begin to plug it in; the guest's device."""
     server: ServerRow = call.target
     lifecycle.check(call.services, call.context, server, "attach_volume")
-    check_host(call.services.volumes.show(call.context, volume_id), server.host, server.uuid)
+    _check_host(call, call.services.volumes.show(call.context, volume_id))
     attachment_id = call.services.volumes.prepare(call.context, volume_id, server.uuid)
     try:
         with call.services.db.write() as conn:
@@ -162,11 +162,16 @@ def _add(conn: Connection, call: Call, volume_id: str, attachment_id: str, devic
     return added
 
 
-def check_host(volume: VolumeInfo, host: str | None, server_id: str) -> None:
-    """Raise BadRequest where that host's guests can't have the volume."""
-    if volume.host is not None and host is not None and volume.host != host:
+def _check_host(call: Call, volume: VolumeInfo) -> None:
+    """Raise BadRequest where the server's host can't reach the volume."""
+    server: ServerRow = call.target
+    if volume.host is None or server.host is None or volume.host == server.host:
+        return
+    with call.services.db.read() as conn:
+        shared = hosts.share_storage(conn, volume.host, server.host)
+    if not shared:
         raise errors.BadRequest(
-            f"Invalid volume: Volume {volume.id} is on another host than instance {server_id}, and the hosts do not "
+            f"Invalid volume: Volume {volume.id} is on another host than instance {server.uuid}, and the hosts do not "
             "share their volumes."
         )
 
@@ -201,7 +206,7 @@ def swap(call: Call) -> None:
         raise errors.BadRequest(error.message) from None
     if new.size_gb < old.size_gb:
         raise errors.BadRequest("Invalid volume: New volume must be the same size or larger")
-    check_host(new, server.host, server.uuid)
+    _check_host(call, new)
     attachment_id = call.services.volumes.prepare(call.context, new_id, server.uuid)
     try:
         with call.services.db.write() as conn:

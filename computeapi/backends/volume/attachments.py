@@ -12,7 +12,7 @@ from computeapi import clock, errors
 from computeapi.backends.volume.base import Connected, NewVolume, VolumeBackend, VolumeInfo
 from computeapi.context import Context
 from computeapi.db.engine import Database
-from computeapi.db.queries import volume_snapshots, volumes
+from computeapi.db.queries import hosts, volume_snapshots, volumes
 from computeapi.db.queries.volumes import VolumeRow
 from computeapi.settings import Settings
 
@@ -74,9 +74,10 @@ class Attachments(VolumeBackend):
         """A file in the host's pool, or in the directory that all share."""
         with self.db.read() as conn:
             row = volumes.get(conn, volume_id, None)
-        if row is None:
-            raise errors.NotFound(f"Volume {volume_id} could not be found.")
-        if not self.is_shared and row.host != host:
+            if row is None:
+                raise errors.NotFound(f"Volume {volume_id} could not be found.")
+            there = self.is_shared or row.host == host or hosts.share_storage(conn, str(row.host), host)
+        if not there:
             raise errors.BadRequest(f"Volume {volume_id} is not on host {host}.")
         directory = self.settings.volume_directory
         path = f"{directory}/{row.file_name}" if directory else ""

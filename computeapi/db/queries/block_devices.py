@@ -123,6 +123,12 @@ def refresh(conn: Connection, server_id: int) -> None:
     conn.execute(update(Server).where(Server.id == server_id).values(volumes_json=orjson.dumps(shown).decode()))
 
 
+def has_volumes(conn: Connection, server_id: int) -> bool:
+    """Whether a server has volumes, or shall have."""
+    mine = select(BlockDevice.id).where(BlockDevice.server_id == server_id, BlockDevice.destination_type == "volume")
+    return conn.execute(mine.limit(1)).first() is not None
+
+
 def hosts(conn: Connection, server_id: int) -> set[str]:
     """The hosts that a server's volumes, and the snapshots that volumes of it shall be made from, are on."""
     of_volumes = (

@@ -401,6 +401,9 @@ class Disks:
     def _found(self, conn: Any, name: str) -> Any:
         volume = self._at(name).find(conn, name)
         if volume is None:
+            self._at(name).refresh(conn)  # another host's that shares the directory
+            volume = self._at(name).find(conn, name)
+        if volume is None:
             raise HypervisorError(f"there is no volume {name}")
         return volume
 

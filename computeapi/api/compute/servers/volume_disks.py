@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from computeapi import errors
 from computeapi.api.compute.servers.disks import Disk, invalid
-from computeapi.db.queries import block_devices
+from computeapi.db.queries import block_devices, hosts
 from computeapi.endpoint import Call
 
 _GIB = 1024**3
@@ -24,19 +24,24 @@ def check(call: Call, disks: list[Disk], servers: int) -> dict[str, str]:
     """Raise BadRequest for a volume that can't be had; the image properties of what the server boots from, if that is
     a volume."""
     properties: dict[str, str] = {}
-    hosts: set[str] = set()
+    where: set[str] = set()
     for disk in disks:
         if not disk.is_volume:
             continue
         if disk.volume_id and servers > 1:
             raise errors.BadRequest("Cannot attach one or more volumes to multiple instances")
         found, host = _SOURCES[disk.source](call, disk)
-        hosts |= {host} if host else set()
+        where |= {host} if host else set()
         if disk.boot_index == 0:
             properties = found
-    if len(hosts) > 1:
+    if len(where) > 1 and not _shared(call, sorted(where)):
         raise errors.BadRequest("Invalid volume: The volumes are on different hosts, which do not share them.")
     return properties
+
+
+def _shared(call: Call, names: list[str]) -> bool:
+    with call.services.db.read() as conn:
+        return all(hosts.share_storage(conn, names[0], other) for other in names[1:])
 
 
 def _volume(call: Call, disk: Disk) -> tuple[dict[str, str], str | None]:
