@@ -189,6 +189,19 @@ def test_pools_moved(api: Api) -> None:
     assert port(api, net)["fixed_ips"][0]["ip_address"] == "10.5.0.5"
 
 
+def test_no_pools_at_all(api: Api) -> None:
+    net = network(api)["id"]
+    one = subnet(api, net)
+    path = f"{V}/subnets/{one['id']}"
+    assert api.put(path, {"subnet": {"allocation_pools": []}}).json["subnet"]["allocation_pools"] == []
+    refused(api.post(f"{V}/ports", {"port": {"network_id": net}}), 409, "IpAddressGenerationFailure")
+    moved = api.put(path, {"subnet": {"gateway_ip": "10.5.0.9"}}).json["subnet"]
+    assert (moved["gateway_ip"], moved["allocation_pools"]) == ("10.5.0.9", [])
+    back = [{"start": "10.5.0.20", "end": "10.5.0.30"}]
+    assert api.put(path, {"subnet": {"allocation_pools": back}}).json["subnet"]["allocation_pools"] == back
+    assert port(api, net)["fixed_ips"][0]["ip_address"] == "10.5.0.20"
+
+
 def test_the_gateway_moves(api: Api) -> None:
     net = network(api)["id"]
     one = subnet(api, net, allocation_pools=[{"start": "10.5.0.10", "end": "10.5.0.20"}])
@@ -409,6 +422,37 @@ def test_router_life(api: Api, admin: Api) -> None:
     assert cleared["external_gateway_info"] is None
     assert api.delete(path).status_code == 204
     refused(api.get(path), 404, "RouterNotFound")
+
+
+def test_routes_are_added_and_removed(api: Api) -> None:
+    sub = subnet(api, network(api)["id"])["id"]
+    path = f"{V}/routers/{router(api)['id']}"
+    api.put(f"{path}/add_router_interface", {"subnet_id": sub})
+    first, second = ({"destination": f"10.9{n}.0.0/16", "nexthop": f"10.5.0.{n}"} for n in (2, 3))
+    assert api.put(path, {"router": {"routes": [first]}}).json["router"]["routes"] == [first]
+    for _ in range(2):  # what is there already is no error
+        added = api.put(f"{path}/add_extraroutes", {"router": {"routes": [second]}})
+        assert (added.status_code, added.json["router"]["routes"]) == (200, [first, second])
+    for _ in range(2):  # neither is what is gone
+        removed = api.put(f"{path}/remove_extraroutes", {"router": {"routes": [first]}})
+        assert (removed.status_code, removed.json["router"]["routes"]) == (200, [second])
+    unreachable = {"routes": [{"destination": "10.94.0.0/16", "nexthop": "10.6.0.1"}]}
+    refused(api.put(f"{path}/add_extraroutes", {"router": unreachable}), 400, "InvalidRoutes")
+    many = {"routes": [{"destination": f"10.8.{n}.0/24", "nexthop": "10.5.0.9"} for n in range(30)]}
+    refused(api.put(f"{path}/add_extraroutes", {"router": many}), 400, "RoutesExhausted")
+    refused(api.put(f"{path}/add_extraroutes", {"router": {}}), 400, "BadRequest")
+    refused(api.put(f"{path}/remove_extraroutes", {"router": {"routes": "x"}}), 400, "HTTPBadRequest")
+    other = api.become("member")
+    refused(other.put(f"{path}/add_extraroutes", {"router": {"routes": [first]}}), 404, "RouterNotFound")
+
+
+def test_ports_by_the_host_they_are_bound_to(api: Api, admin: Api) -> None:
+    net = network(admin, shared=True)["id"]
+    subnet(admin, net)
+    bound = port(admin, net, **{"binding:host_id": "host7"})["id"]
+    port(admin, net)
+    for query, ids in (("host7", [bound]), ("host", []), ("other", [])):
+        assert [item["id"] for item in admin.get(f"{V}/ports?binding:host_id={query}").json["ports"]] == ids
 
 
 def test_router_by_port(api: Api) -> None:

@@ -183,6 +183,8 @@ def test_ports_of_servers(api: Api, db: Database, network: str, make_server: Mak
         ("fixed_ips=ip_address_substr=%25", 0),
         ("status=DOWN", 0),
         (f"network_id={network}&device_owner=compute:nova", 1),
+        ("binding:host_id=host1", 1),
+        ("binding:host_id=host2", 0),
         ("sort_key=device_id&sort_key=status&limit=1", 1),
     ):
         assert len(api.get(f"{V}/ports?{query}").json["ports"]) == count, query

@@ -189,6 +189,9 @@ def test_groups_of_ports(api: Api, network: str) -> None:
     one = f"{V}/ports/{port['id']}"
     changed = api.put(one, {"port": {"security_groups": [group, default]}}).json["port"]
     assert set(changed["security_groups"]) == {group, default}
+    plain = api.post(f"{V}/ports", {"port": {"network_id": network}}).json["port"]["id"]
+    for query, ids in ((group, {port["id"]}), (default, {port["id"], plain}), (str(uuid.uuid4()), set())):
+        assert {item["id"] for item in api.get(f"{V}/ports?security_groups={query}").json["ports"]} == ids
     used = api.delete(f"{GROUPS}/{group}")
     assert (used.status_code, kind(used)) == (409, "SecurityGroupInUse")
     assert api.put(one, {"port": {"security_groups": []}}).json["port"]["security_groups"] == []

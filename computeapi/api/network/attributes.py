@@ -19,7 +19,8 @@ from computeapi.api.network.common import is_admin
 from computeapi.endpoint import Call
 
 UNSET: Any = object()
-MAX_ITEMS = 100  # of lists in bodies: routes, address pairs …
+MAX_ITEMS = 100  # of lists in bodies: address pairs …
+MAX_ROUTES = 30  # of a router or a subnet
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
@@ -253,7 +254,7 @@ def nothing(value: Any) -> None:
         raise ValueError(f"{_shown(value)} is not supported here")
 
 
-routes = items(record({"destination": cidr, "nexthop": address}), 30)
+routes = items(record({"destination": cidr, "nexthop": address}), MAX_ROUTES)
 zone_hints = items(only("nova"), 1)
 
 # What networks, subnets, ports and routers share.

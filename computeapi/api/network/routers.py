@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -25,6 +26,8 @@ from computeapi.db.queries import routers as statements
 from computeapi.db.queries.networks import NETWORKS, PORTS, ROUTER_GATEWAY, ROUTER_INTERFACE, ROUTERS, SUBNETS
 from computeapi.endpoint import Call
 
+Routes = list[dict[str, str]]
+
 _FIXED_IPS = a.items(a.record({}, {"subnet_id": a.identifier, "ip_address": a.address}), 5)
 _GATEWAY = a.record({"network_id": a.identifier}, {"enable_snat": a.boolean, "external_fixed_ips": _FIXED_IPS})
 
@@ -44,6 +47,7 @@ TABLE: dict[str, Attribute] = {
     "flavor_id": Attribute(a.nothing),
     "availability_zone_hints": Attribute(a.zone_hints, put=False),
 }
+ROUTES: dict[str, Attribute] = {"routes": Attribute(a.routes)}  # of add_ and remove_extraroutes
 _COLUMNS = {name: name for name in ("name", "description", "admin_state_up")}
 
 
@@ -89,6 +93,35 @@ def change(call: Call) -> dict[str, Any]:
             _check_routes(conn, target, values["routes"])
             row["routes_json"] = orjson.dumps(values["routes"]).decode()
         changes.touch(conn, Router, target.id, row)
+        return _answer(call, conn, target.uuid)
+
+
+def add_routes(call: Call) -> dict[str, Any]:
+    """PUT /v2.0/routers/{id}/add_extraroutes: beside those that are there."""
+    return _change_routes(call, lambda routes, given: routes + [route for route in given if route not in routes])
+
+
+def remove_routes(call: Call) -> dict[str, Any]:
+    """PUT /v2.0/routers/{id}/remove_extraroutes: those that are not there are none."""
+    return _change_routes(call, lambda routes, given: [route for route in routes if route not in given])
+
+
+def _change_routes(call: Call, choose: Callable[[Routes, Routes], Routes]) -> dict[str, Any]:
+    given, target = a.read(call, "router", ROUTES).get("routes"), call.target
+    if given is None:
+        raise _bad("routes are missing")
+    with call.services.db.write() as conn:
+        statements.lock_router(conn, target.id)
+        now = orjson.loads(queries.find(conn, ROUTERS, target.uuid, None).routes_json)
+        routes = choose(now, given)
+        if len(routes) > a.MAX_ROUTES:
+            raise errors.BadRequest(
+                f"Unable to complete operation for {target.uuid}. "
+                f"The number of routes exceeds the maximum {a.MAX_ROUTES}.",
+                kind="RoutesExhausted",
+            )
+        _check_routes(conn, target, routes)
+        changes.touch(conn, Router, target.id, {"routes_json": orjson.dumps(routes).decode()})
         return _answer(call, conn, target.uuid)
 
 

@@ -64,6 +64,13 @@ RULES: list[Any] = [
         "Disconnect a router from a subnet.",
         ("PUT", "/v2.0/routers/{id}/remove_router_interface"),
     ),
+    rule("add_extraroutes", PROJECT_MEMBER, "Add routes to a router.", ("PUT", "/v2.0/routers/{id}/add_extraroutes")),
+    rule(
+        "remove_extraroutes",
+        PROJECT_MEMBER,
+        "Take routes from a router.",
+        ("PUT", "/v2.0/routers/{id}/remove_extraroutes"),
+    ),
     rule("get_security_group_rule", READER, "See rules.", ("GET", "/v2.0/security-group-rules")),
     rule("create_security_group_rule", PROJECT_MEMBER, "Make rules.", ("POST", "/v2.0/security-group-rules")),
     rule("delete_security_group_rule", PROJECT_MEMBER, "Delete rules.", ("DELETE", "/v2.0/security-group-rules/{id}")),

@@ -200,7 +200,7 @@ def _change_range(conn: Connection, target: Any, values: dict[str, Any]) -> dict
     """The columns of another gateway or other pools; the gateway's reservation moves."""
     block = ipaddress.ip_network(target.cidr)
     gateway = values.get("gateway_ip", target.gateway)
-    now = orjson.loads(target.pools_json) or [views.whole_pool(target)]
+    now = views.pools(target)
     given = values.get("allocation_pools")
     pools = _pools(now if given is None else given, block, gateway)
     if gateway != target.gateway:

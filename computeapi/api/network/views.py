@@ -79,7 +79,7 @@ def subnets(_call: Call, _conn: Connection, rows: list[Found], _keys: Select[Any
             "cidr": row.cidr,
             "gateway_ip": row.gateway,
             "enable_dhcp": bool(row.dhcp),
-            "allocation_pools": orjson.loads(row.pools_json) or [whole_pool(row)],
+            "allocation_pools": pools(row),
             "dns_nameservers": orjson.loads(row.dns_json),
             "host_routes": orjson.loads(row.routes_json),
             "ipv6_ra_mode": row.ipv6_ra_mode,
@@ -91,15 +91,18 @@ def subnets(_call: Call, _conn: Connection, rows: list[Found], _keys: Select[Any
     ]
 
 
-def whole_pool(row: Found) -> dict[str, str]:
-    """The allocation pool of a subnet that was made without: its allocatable range, less a gateway at an end."""
-    base = ipaddress.ip_network(row.cidr).network_address
+def pools(row: Found) -> list[dict[str, str]]:
+    """A subnet's allocation pools; of one that was made without its allocatable range, less a gateway at an end."""
+    known: list[dict[str, str]] = orjson.loads(row.pools_json)
     first, last = row.first_offset, row.last_offset
+    if known or first > last:
+        return known
+    base = ipaddress.ip_network(row.cidr).network_address
     if row.gateway == str(base + first):
         first += 1
     elif row.gateway == str(base + last):
         last -= 1
-    return {"start": str(base + first), "end": str(base + last)}
+    return [{"start": str(base + first), "end": str(base + last)}]
 
 
 def ports(call: Call, conn: Connection, rows: list[Found], keys: Select[Any]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select
 
 from computeapi import errors
-from computeapi.db.models import FixedIp, Network, Port, Router, Server, Subnet
+from computeapi.db.models import FixedIp, Network, Port, PortSecurityGroup, Router, SecurityGroup, Server, Subnet
 
 ROUTER_INTERFACE = "network:router_interface"
 ROUTER_GATEWAY = "network:router_gateway"
@@ -186,6 +186,23 @@ def _by_fixed_ips(values: list[str]) -> ColumnElement[bool]:
     return Port.id.in_(fitting)
 
 
+def _by_groups(values: list[str]) -> ColumnElement[bool]:
+    """`security_groups`: one of these holds for the port."""
+    groups = select(SecurityGroup.id).where(SecurityGroup.uuid.in_(values))
+    return Port.id.in_(select(PortSecurityGroup.port_id).where(PortSecurityGroup.group_id.in_(groups)))
+
+
+def _by_host(values: list[str]) -> ColumnElement[bool]:
+    """`binding:host_id`: where the port's server is; of a port that has none, what its owner said."""
+    said = [orjson.dumps({"host_id": value}).decode()[1:-1] for value in values]
+    return or_(
+        Server.host.in_(values),
+        and_(Server.host.is_(None), or_(*(Port.binding_json.contains(text, autoescape=True) for text in said))),
+    )
+
+
+_PORT_FILTERS = {"security_groups": _by_groups, "binding:host_id": _by_host}
+
 PORTS = Kind(
     "Port",
     Port,
@@ -215,7 +232,7 @@ PORTS = Kind(
         "binding:host_id": func.coalesce(Server.host, ""),
     },
     lambda project_id: or_(Port.project_id == project_id, Network.project_id == project_id),
-    special={**tag_filters(Port), "device_id": _by_device, "fixed_ips": _by_fixed_ips},
+    special={**tag_filters(Port), "device_id": _by_device, "fixed_ips": _by_fixed_ips, **_PORT_FILTERS},
     booleans=frozenset({"admin_state_up", "port_security_enabled"}),
 )
 
