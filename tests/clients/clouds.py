@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import select
 import subprocess
 import sys
 import time
@@ -17,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLIENTS = REPOSITORY / ".venv-clients" / "bin"
+OLD_CLIENTS = REPOSITORY / ".venv-old-clients" / "bin"
+SHELLS = Path(__file__).with_name("shells.py")
 
 
 def free_port() -> int:
@@ -29,11 +33,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def client(name: str) -> str:
+def client(name: str, environment: Path = CLIENTS) -> str:
     """The path of a stock client's command; skips the test where tools/test has not installed it."""
-    path = CLIENTS / name
+    path = environment / name
     if not path.exists():
-        pytest.skip(f"the stock client {name} is not installed: tools/test does it (requirements-clients.lock)")
+        pytest.skip(f"the stock client {name} is not in {environment.parent.name}: tools/test installs it")
     return str(path)
 
 
@@ -128,6 +132,29 @@ class Cloud:
         """A server's status, as the stock client shows it."""
         return str(self.show("server", "show", server)["status"])
 
+    def variables(self, cloud: str = "computeapi") -> dict[str, str]:
+        """What clients that know no clouds.yaml are told in their environment."""
+        known = yaml.safe_load((self.state / "clouds.yaml").read_text())["clouds"][cloud]
+        return {
+            **self.environment,
+            **{f"OS_{name.upper()}": str(value) for name, value in known["auth"].items()},
+            "OS_AUTH_TYPE": "password",
+            "OS_REGION_NAME": known["region_name"],
+            "OS_CLOUD": cloud,
+        }
+
+    def script(self, name: str, environment: Path = CLIENTS, cloud: str = "computeapi") -> None:
+        """Run a script of this directory with a client's libraries; it must end well."""
+        done = subprocess.run(
+            [client("python", environment), "-W", "ignore", str(SHELLS.with_name(name))],
+            env=self.variables(cloud),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{self.logs()}"
+
     def wait_for(self, condition: Any, what: str, seconds: float = 240) -> None:
         """Until it is so; fails with what it was."""
         until = time.monotonic() + seconds
@@ -142,3 +169,63 @@ class Cloud:
             f"--- {path.name}\n" + "\n".join(path.read_text().splitlines()[-15:])
             for path in sorted((self.state / "log").glob("*.log"))
         )
+
+
+class Shell:
+    """A stock client's command line that stays: what takes a second alone takes a tenth (tests/clients/shells.py)."""
+
+    def __init__(self, cloud: Cloud, program: str, environment: Path = CLIENTS, name: str = "computeapi") -> None:
+        self.cloud, self.program, self.name = cloud, program, name
+        client(program, environment)
+        self.process = subprocess.Popen(
+            [client("python", environment), "-W", "ignore", str(SHELLS), program],
+            env=cloud.variables(name) if program == "nova" else {**cloud.environment, "OS_CLOUD": name},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def close(self) -> None:
+        """End it."""
+        self.process.communicate(timeout=30)
+
+    def run(self, *arguments: str, seconds: float = 120) -> dict[str, Any]:
+        """One command: code, out, err."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(arguments) + "\n")
+        self.process.stdin.flush()
+        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
+        assert ready, f"{self.program} {' '.join(arguments)}: no answer in {seconds:g} s"
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def __call__(self, *arguments: str) -> str:
+        """A command that must end well: what it wrote."""
+        answer = self.run(*arguments)
+        assert answer["code"] == 0, f"{self.program} {' '.join(arguments)}: {answer['err']}{answer['out']}"
+        return str(answer["out"])
+
+    def refused(self, *arguments: str) -> str:
+        """A command that must fail: what it said."""
+        answer = self.run(*arguments)
+        assert answer["code"] != 0, f"{self.program} {' '.join(arguments)} did not fail: {answer['out']}"
+        return str(answer["err"])
+
+    def show(self, *arguments: str) -> Any:
+        """What a command of `openstack` shows, as JSON."""
+        return json.loads(self(*arguments, "-f", "json"))
+
+    def column(self, name: str, *arguments: str) -> list[Any]:
+        """One column of what it lists."""
+        return [row[name] for row in self.show(*arguments)]
+
+    def table(self, *arguments: str) -> list[dict[str, str]]:
+        """The rows of the table that `nova` draws."""
+        lines = [line for line in self(*arguments).splitlines() if line.startswith("|")]
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        return [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
+
+    def properties(self, *arguments: str) -> dict[str, str]:
+        """The two columns of what it shows of one thing."""
+        return {row["Property"]: row["Value"] for row in self.table(*arguments)}

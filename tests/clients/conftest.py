@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.clients.clouds import Cloud
+from tests.clients.clouds import OLD_CLIENTS, Cloud, Shell
 from tests.guest.hosts import IsolatedHost, isolated_host, tiny_image
 
 
@@ -45,3 +45,35 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     cloud.start()
     yield cloud
     cloud.stop()
+
+
+@pytest.fixture(scope="session")
+def openstack(simulated: Cloud) -> Iterator[Shell]:
+    """The `openstack` client as the administrator of that cloud."""
+    shell = Shell(simulated, "openstack")
+    yield shell
+    shell.close()
+
+
+@pytest.fixture(scope="session")
+def demo(simulated: Cloud) -> Iterator[Shell]:
+    """The same as a user of the project `demo`."""
+    shell = Shell(simulated, "openstack", name="computeapi-demo")
+    yield shell
+    shell.close()
+
+
+@pytest.fixture(scope="session")
+def nova(simulated: Cloud) -> Iterator[Shell]:
+    """Today's python-novaclient as the administrator."""
+    shell = Shell(simulated, "nova")
+    yield shell
+    shell.close()
+
+
+@pytest.fixture(scope="session")
+def old_nova(simulated: Cloud) -> Iterator[Shell]:
+    """python-novaclient 7.1.2, the last one that knows nova-network, as the administrator."""
+    shell = Shell(simulated, "nova", OLD_CLIENTS)
+    yield shell
+    shell.close()

@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import sys
-import traceback
 from typing import Any
 
 
@@ -41,7 +40,6 @@ def run(shell: Any, arguments: list[str]) -> dict[str, Any]:
         except Exception as error:
             code = 1
             print(f"ERROR ({type(error).__name__}): {error}", file=sys.stderr)
-            traceback.print_exc(limit=-6)
     return {"code": int(code) if code is None or isinstance(code, int) else 1, "out": out.getvalue(), "err": err.getvalue()}
 
 

@@ -69,6 +69,12 @@ def test_entries(admin: Api, api: Api) -> None:
     name(api, "alias", "192.168.53.11")
     by_address = api.get(f"{DNS}/example.org/entries/192.168.53.11").json["dns_entries"]
     assert [item["name"] for item in by_address] == ["alias", "www"]
+    name(api, "mail", "192.168.53.13")
+    for query, names in (("", ["alias", "mail", "www"]), ("?ip=192.168.53.11", ["alias", "www"]), ("?ip=1.2.3.4", [])):
+        listed = api.get(f"{DNS}/example.org/entries{query}")
+        assert (listed.status_code, [item["name"] for item in listed.json["dns_entries"]]) == (200, names)
+    assert api.get(f"{DNS}/example.org/entries?ip=x").status_code == 400
+    assert api.become("member").get(f"{DNS}/example.org/entries").status_code == 404
     name(api, "www", "192.168.53.12")
     assert api.get(one).json["dns_entry"]["ip"] == "192.168.53.12"
     gone = api.delete(one)

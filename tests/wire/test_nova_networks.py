@@ -91,6 +91,17 @@ def test_create_as_the_reference_shows(admin: Api, api: Api) -> None:
     assert subnet["enable_dhcp"] is False
 
 
+def test_numbers_and_flags_as_novaclient_writes_them(admin: Api) -> None:
+    body = {"vlan": "5", "mtu": "1400", "priority": "3", "multi_host": "True", "enable_dhcp": "False"}
+    made = make(admin, **body, bridge="brx", bridge_interface="eth9", share_address="False", project_id=None)
+    assert {name: made[name] for name in ("vlan", "mtu", "priority", "multi_host", "enable_dhcp", "share_address")} == {
+        "vlan": 5, "mtu": 1400, "priority": 3, "multi_host": True, "enable_dhcp": False, "share_address": False
+    }  # fmt: skip
+    assert (made["bridge"], made["bridge_interface"]) == ("brx", "eth9")
+    bad = {"label": "m", "cidr": "10.6.0.0/24", "priority": "high"}
+    assert admin.post("/os-networks", {"network": bad}).status_code == 400
+
+
 def test_two_families(admin: Api) -> None:
     made = make(admin, cidr_v6="fd00::/64", dns1="8.8.4.4", dns2="8.8.8.8", gateway="10.5.0.254", vlan=5)
     assert (made["cidr_v6"], made["gateway_v6"], made["netmask_v6"]) == ("fd00::/64", "fd00::1", "64")

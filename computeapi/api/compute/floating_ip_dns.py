@@ -25,7 +25,14 @@ DNS = "os_compute_api:os-floating-ip-dns"
 _DOMAIN, _ENTRY = "/os-floating-ip-dns/{domain}", "/os-floating-ip-dns/{domain}/entries/{name}"
 
 RULES = [
-    rule(DNS, PROJECT_READER, "See DNS domains and entries.", ("GET", "/os-floating-ip-dns"), ("GET", _ENTRY)),
+    rule(
+        DNS,
+        PROJECT_READER,
+        "See DNS domains and entries.",
+        ("GET", "/os-floating-ip-dns"),
+        ("GET", "/os-floating-ip-dns/{domain}/entries"),
+        ("GET", _ENTRY),
+    ),
     rule(f"{DNS}:domain:update", ADMIN, "Make and change DNS domains.", ("PUT", _DOMAIN)),
     rule(f"{DNS}:domain:delete", ADMIN, "Delete DNS domains.", ("DELETE", _DOMAIN)),
     rule(f"{DNS}:entry:update", PROJECT_MEMBER, "Make and change DNS entries.", ("PUT", _ENTRY)),
@@ -50,6 +57,8 @@ _ADDRESS: p.Schema = {"type": "string", "oneOf": [{"format": "ipv4"}, {"format":
 UPDATE_ENTRY = p.wrapped(
     "dns_entry", p.obj({"ip": _ADDRESS, "dns_type": {"type": "string", "enum": ["a", "A"]}}, "ip", "dns_type")
 )
+
+ENTRIES_QUERY = p.query({"ip": _ADDRESS})
 
 _LABELS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
 
@@ -114,6 +123,15 @@ def delete_domain(call: Call) -> None:
     """DELETE /os-floating-ip-dns/{domain}."""
     with call.services.db.write() as conn:
         queries.delete_domain(conn, _load(call, conn).id)
+
+
+def entries(call: Call) -> dict[str, Any]:
+    """GET /os-floating-ip-dns/{domain}/entries: as novaclient asks, those of an address with ?ip=."""
+    address = call.first("ip")
+    with call.services.db.read() as conn:
+        domain = _load(call, conn)
+        found = queries.entries_of(conn, domain.id, address and str(ipaddress.ip_address(address)))
+    return {"dns_entries": [_entry_view(domain.domain, row.name, row.address) for row in found]}
 
 
 def show(call: Call) -> dict[str, Any]:

@@ -63,7 +63,7 @@ CREATE: p.Schema = p.wrapped(
             "multi_host": _FLAG,
             "enable_dhcp": _FLAG,
             "share_address": _FLAG,
-            "priority": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**31 - 1},
+            "priority": {"type": ["integer", "string", "null"], "pattern": "^[0-9]{1,9}$", "minimum": 0, "maximum": 2**31 - 1},
             **dict.fromkeys(
                 ("gateway", "gateway_v6", "dhcp_server", "dns1", "dns2", "allowed_start", "allowed_end"), _ADDRESS
             ),
@@ -204,7 +204,8 @@ def make(conn: Connection, network_uuid: str, body: dict[str, Any]) -> None:
     if vlan is not None and changes.vlan_taken(conn, vlan, None):
         raise errors.Conflict(f"Detected existing vlan with id {vlan}")
     project_id = body.get("project_id")
-    extra = {name: body[name] for name in ("bridge_interface", "dhcp_server", "priority") if body.get(name) is not None}
+    extra = {name: body[name] for name in ("bridge_interface", "dhcp_server") if body.get(name) is not None}
+    extra |= {"priority": int(body["priority"])} if body.get("priority") is not None else {}
     extra |= {name: p.truth(body[name]) for name in ("multi_host", "share_address") if body.get(name) is not None}
     key = queries.insert_network(
         conn,

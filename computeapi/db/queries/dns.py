@@ -49,9 +49,11 @@ def entry(conn: Connection, domain_key: int, name: str) -> Any | None:
     return conn.execute(statement).first()
 
 
-def entries_of(conn: Connection, domain_key: int, address: str) -> list[Any]:
-    """The entries of an address."""
-    statement = select(*DnsEntry.__table__.c).where(DnsEntry.domain_id == domain_key, DnsEntry.address == address)
+def entries_of(conn: Connection, domain_key: int, address: str | None) -> list[Any]:
+    """The entries of an address; None: all of the domain."""
+    statement = select(*DnsEntry.__table__.c).where(DnsEntry.domain_id == domain_key)
+    if address is not None:
+        statement = statement.where(DnsEntry.address == address)
     return list(conn.execute(statement.order_by(DnsEntry.name)))
 
 
