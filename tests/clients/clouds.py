@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
-import select
 import subprocess
 import sys
 import time

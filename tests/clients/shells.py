@@ -40,7 +40,11 @@ def run(shell: Any, arguments: list[str]) -> dict[str, Any]:
         except Exception as error:
             code = 1
             print(f"ERROR ({type(error).__name__}): {error}", file=sys.stderr)
-    return {"code": int(code) if code is None or isinstance(code, int) else 1, "out": out.getvalue(), "err": err.getvalue()}
+    return {
+        "code": int(code) if code is None or isinstance(code, int) else 1,
+        "out": out.getvalue(),
+        "err": err.getvalue(),
+    }
 
 
 def main() -> None:
