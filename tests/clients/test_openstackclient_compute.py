@@ -64,6 +64,8 @@ def test_the_life_of_a_server(openstack: Shell, demo: Shell, tmp_path: Path) -> 
     assert "while it is in vm_state active" in demo.refused("server", "unpause", server)
     done = {row["Action"] for row in demo.show("server", "event", "list", server)}
     assert {"create", "pause", "rescue", "resize", "confirmResize", "revertResize", "shelve", "unshelve"} <= done
+    moves = openstack.show("server", "migration", "list", "--server", server)
+    assert {row["Status"] for row in moves} == {"confirmed", "reverted"}
     log = demo.show("server", "event", "list", server)
     event = openstack.show("server", "event", "show", server, log[-1]["Request ID"])  # its steps: administrators alone
     assert (event["action"], event["events"][0]["result"]) == ("create", "Success")
@@ -202,4 +204,3 @@ def test_quotas_limits_and_usage(openstack: Shell, demo: Shell) -> None:
     assert openstack.show("usage", "list")
     assert demo.show("usage", "show")["CPU Hours"] is not None
     assert {"os-hosts", "os-cells"} <= set(demo.column("Alias", "extension", "list", "--compute"))
-    assert openstack.show("server", "migration", "list") == []

@@ -90,6 +90,21 @@ def test_bad_ranges(admin: Api, ip_range: Any) -> None:
         assert admin.put(f"{BULK}/delete", {"ip_range": ip_range}).status_code == 400
 
 
+def test_an_empty_pool_is_gone(admin: Api, api: Api) -> None:
+    fill(admin, "192.168.1.4/30", pool="own")
+    public = {"name": "public", "router:external": True}
+    net = admin.post(f"{V}/networks", {"network": public}).json["network"]["id"]
+    fill(admin, "192.168.2.9", pool="public")
+    taken = take(api, "own")
+    admin.put(f"{BULK}/delete", {"ip_range": "192.168.1.5"})
+    assert {item["name"] for item in api.get(POOLS).json["floating_ip_pools"]} == {"own", "public"}
+    admin.put(f"{BULK}/delete", {"ip_range": "192.168.0.0/16"})
+    assert api.get(f"{FLOATING}/{taken['id']}").status_code == 404
+    assert [item["name"] for item in api.get(POOLS).json["floating_ip_pools"]] == ["public"]
+    assert api.get(f"{V}/networks/{net}").status_code == 200, "what a person made stays"
+    assert fill(admin, "192.168.1.4/30", pool="own").status_code == 200
+
+
 def test_bulk_is_the_operators(admin: Api, api: Api) -> None:
     assert fill(api).status_code == 403
     assert api.get(BULK).status_code == 403

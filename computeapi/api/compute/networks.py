@@ -63,7 +63,12 @@ CREATE: p.Schema = p.wrapped(
             "multi_host": _FLAG,
             "enable_dhcp": _FLAG,
             "share_address": _FLAG,
-            "priority": {"type": ["integer", "string", "null"], "pattern": "^[0-9]{1,9}$", "minimum": 0, "maximum": 2**31 - 1},
+            "priority": {
+                "type": ["integer", "string", "null"],
+                "pattern": "^[0-9]{1,9}$",
+                "minimum": 0,
+                "maximum": 2**31 - 1,
+            },
             **dict.fromkeys(
                 ("gateway", "gateway_v6", "dhcp_server", "dns1", "dns2", "allowed_start", "allowed_end"), _ADDRESS
             ),

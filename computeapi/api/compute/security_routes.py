@@ -118,9 +118,7 @@ _NAMES: Table = {
         "PUT": _dns(floating_ip_dns.update_domain, ":domain:update", body=floating_ip_dns.UPDATE_DOMAIN),
         "DELETE": _dns(floating_ip_dns.delete_domain, ":domain:delete"),
     },
-    "/os-floating-ip-dns/{domain}/entries": {
-        "GET": _dns(floating_ip_dns.entries, query=floating_ip_dns.ENTRIES_QUERY)
-    },
+    "/os-floating-ip-dns/{domain}/entries": {"GET": _dns(floating_ip_dns.entries, query=floating_ip_dns.ENTRIES_QUERY)},
     "/os-floating-ip-dns/{domain}/entries/{name}": {
         "GET": _dns(floating_ip_dns.show),
         "PUT": _dns(floating_ip_dns.update_entry, ":entry:update", body=floating_ip_dns.UPDATE_ENTRY),

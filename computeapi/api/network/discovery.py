@@ -20,7 +20,10 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "external-net": ("Neutron external network", "Networks that lead out of the cloud."),
     "extra_dhcp_opt": ("Neutron Extra DHCP options", "What DHCP shall tell a port beside its address."),
     "extraroute": ("Neutron Extra Route", "Routes of a router's own."),
-    "extraroute-atomic": ("Atomically add/remove extra routes", "Routes of a router are added and removed by themselves."),
+    "extraroute-atomic": (
+        "Atomically add/remove extra routes",
+        "Routes of a router are added and removed by themselves.",
+    ),
     "fip-port-details": ("Floating IP Port Details Extension", "Floating IPs tell about their port."),
     "net-mtu": ("Network MTU", "A network's MTU can be seen."),
     "net-mtu-writable": ("Network MTU (writable)", "A network's MTU can be set."),

@@ -89,9 +89,7 @@ NETWORK: Table = {
     "/v2.0/routers/{id}/remove_router_interface": {
         "PUT": endpoint(routers.remove_interface, "remove_router_interface", loads=load(ROUTERS))
     },
-    "/v2.0/routers/{id}/add_extraroutes": {
-        "PUT": endpoint(routers.add_routes, "add_extraroutes", loads=load(ROUTERS))
-    },
+    "/v2.0/routers/{id}/add_extraroutes": {"PUT": endpoint(routers.add_routes, "add_extraroutes", loads=load(ROUTERS))},
     "/v2.0/routers/{id}/remove_extraroutes": {
         "PUT": endpoint(routers.remove_routes, "remove_extraroutes", loads=load(ROUTERS))
     },

@@ -22,6 +22,7 @@ from computeapi.db.queries.addresses import AddressInUse, NoMoreAddresses
 from computeapi.db.queries.common import insert_key
 from computeapi.db.queries.network_changes import Block
 
+_OF_POOL = '{"pool":true}'  # `extra_json` of the networks that are there for their addresses alone
 _FEW = 500  # rows a statement
 
 
@@ -153,6 +154,7 @@ def ensure_pool(conn: Connection, name: str, block: Block) -> tuple[int, int]:
                 uuid=network_uuid,
                 name=name,
                 external=1,
+                extra_json=_OF_POOL,
                 bridge=changes.bridge_name(network_uuid),
                 created_at=clock.now(),
             ),
@@ -216,7 +218,7 @@ def _reserve(conn: Connection, subnet_key: int, offsets: dict[int, str], moment:
 
 
 def drop(conn: Connection, rows: Sequence[Any]) -> None:
-    """These floating IPs are gone for good, also for those who have them; a network and subnet left empty stay."""
+    """These floating IPs are gone for good, also for those who have them; a pool made for them goes with its last."""
     for row in rows:
         if row.port_id is not None:
             attach(conn, row, None, None)
@@ -234,3 +236,11 @@ def drop(conn: Connection, rows: Sequence[Any]) -> None:
             )
             .values(reserved=0, free=1, updated_at=clock.now())
         )
+    _drop_pools(conn, {row.network_id for row in rows})
+
+
+def _drop_pools(conn: Connection, keys: set[int]) -> None:
+    left = select(FloatingIp.network_id).where(FloatingIp.network_id.in_(keys))
+    empty = select(Network.id).where(Network.id.in_(keys), Network.extra_json == _OF_POOL, Network.id.not_in(left))
+    for key in conn.execute(empty).scalars().all():  # as many as the operator's range has pools
+        changes.delete_network(conn, key)
