@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import subprocess
+import urllib.request
 import uuid
 from collections.abc import Iterator
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.clients.clouds import Cloud
 from tests.guest.hosts import IsolatedHost
@@ -65,6 +67,19 @@ def test_the_guest_boots_and_writes_on_its_console(guest: Guest) -> None:
     assert f"GUEST-CONFIGDRIVE uuid={guest.id} name=hello" in said
     assert "GUEST-READY hostname=hello" in said
     assert guest.libvirt_state() == "running"
+
+
+def test_its_consoles_open(guest: Guest) -> None:
+    url = guest.cloud.show("console", "url", "show", guest.id)["url"]
+    with urllib.request.urlopen(url, timeout=60) as page:
+        assert b"noVNC" in page.read()
+    for option, first in (("--novnc", b"RFB "), ("--serial", None)):
+        url = guest.cloud.show("console", "url", "show", option, guest.id)["url"]
+        where = f"ws://127.0.0.1:{guest.cloud.console_port}/?{url.partition('?')[2]}"
+        with connect(where, proxy=None, open_timeout=60) as console:
+            if first is None:
+                console.send(b"\r")
+            assert bytes(console.recv(60))[: len(first or b"")] == (first or b"")  # type: ignore[arg-type]
 
 
 def test_it_has_the_address_that_the_api_says(guest: Guest) -> None:
