@@ -556,6 +556,12 @@ def test_small_lists(api: Api, admin: Api) -> None:
     assert listed == []
 
 
+def test_a_cidr_with_host_bits(api: Api) -> None:
+    made_of = subnet(api, network(api)["id"], "10.99.0.0/16")["cidr"]
+    body = {"network_id": network(api)["id"], "cidr": "10.99.99.0/16", "ip_version": 4}
+    assert made(api.post(f"{V}/subnets", {"subnet": body}), "subnet")["cidr"] == made_of
+
+
 # --- several at once ---
 
 
