@@ -57,7 +57,7 @@ FILTERS = [
     ({"forced_down": 1}, ONE, "down"),
     ({"last_seen_at": clock.shifted(-3600)}, ONE, "down"),
     ({}, Wanted(1, 100, 10, host="host2"), "not the host asked for"),
-    ({}, Wanted(1, 100, 10, exclude=frozenset({"host1"})), "excluded"),
+    ({}, Wanted(1, 100, 10, refused={"host1": "excluded"}), "excluded"),
     ({}, Wanted(1, 100, 10, zone="mars"), "not in the availability zone"),
     ({"availability_zone": "mars"}, Wanted(1, 100, 10, zone="nova"), "not in the availability zone"),
     ({}, Wanted(11, 100, 10), "not enough CPU"),
