@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from computeapi.virt import load
+from tests.cloud import add_image
 from tests.databases import Engine
 from tests.guest.cloud import Cloud, Guest
 from tests.guest.hosts import IsolatedHost, wait_for
@@ -194,6 +195,19 @@ def test_at_every_start(cloud: Cloud, pair: tuple[Inside, Inside]) -> None:
     second.guest.act(**{"os-start": None})
     said = second.guest.boots_as(boots + 2)
     assert said[device] == str(2 * GIB), "the guest's kernel names them by their order"
+
+
+def test_a_q35_machine_has_room(cloud: Cloud, small: str, tiny: Path) -> None:
+    """PCI Express has no free place for a disk, unless it is kept."""
+    image_id = add_image(cloud.compute.images, tiny, name="q35", properties={"hw_machine_type": "q35"})
+    guest = cloud.boot(small, imageRef=image_id)
+    guest.booted()
+    volume_id, other = make(cloud), make(cloud, size=2)
+    for each, size in ((volume_id, 1), (other, 2)):
+        attach(guest, each)
+        says(guest, rf"GUEST-BLOCK \+ vd[bc] {size * GIB}")
+    detach(guest, volume_id)
+    says(guest, r"GUEST-BLOCK - vdb")
 
 
 def test_a_directory_that_hosts_share(host: IsolatedHost, tiny: Path, database_engine: Engine, tmp_path: Path) -> None:

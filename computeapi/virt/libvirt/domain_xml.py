@@ -20,6 +20,7 @@ NAMESPACE = "urn:computeapi:server:1"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 BALLOON_PERIOD = 10  # seconds between the guest's own memory figures
 _TB_CACHE = (32, 512)  # MiB: least and most that emulated code may take; a quarter of the guest's memory between
+PCIE_PORTS = 24  # of a q35 machine, for what it starts with (about ten devices) and what is plugged in
 _VIDEO_MODELS = frozenset({"vga", "cirrus", "virtio", "qxl", "bochs"})
 _SATA_NAMES = {"hd": "sd", "vd": "sd"}
 
@@ -188,6 +189,10 @@ def plain_disk(each: DiskSpec, host: HostFacts) -> Element:
 def controllers(spec: DomainSpec, _host: HostFacts) -> Iterable[Element]:
     if any(each.bus == "scsi" for each in spec.disks):
         yield element("controller", type="scsi", index=0, model="virtio-scsi")
+    if "q35" in machine(spec):  # which has no place for what is plugged in later, unless it is kept free
+        yield element("controller", type="pci", index=0, model="pcie-root")
+        for index in range(1, PCIE_PORTS + 1):
+            yield element("controller", type="pci", index=index, model="pcie-root-port")
 
 
 def nics(spec: DomainSpec, _host: HostFacts) -> Iterable[Element]:
