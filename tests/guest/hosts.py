@@ -23,10 +23,16 @@ PATIENCE = 180.0
 
 @dataclass(frozen=True, slots=True)
 class IsolatedHost:
-    """A running host. `state_dir` is for the driver; `directory` is the host's own."""
+    """A running host. `state_dir` is for the driver; `directory` is the host's own.
+
+    Hosts with the same `fabric` reach each other; there their addresses are 10.77.0.<number>.
+    """
 
     directory: Path
     state_dir: Path
+    name: str = "host"
+    fabric: str = ""
+    number: int = 1
 
     def _told(self, name: str) -> str:
         return (self.directory / name).read_text().strip()
@@ -48,7 +54,8 @@ class IsolatedHost:
 
     def start(self) -> None:
         """libvirtd runs (again)."""
-        command = [str(TOOL), "start", "host", str(self.directory)]
+        fabric = ["--fabric", self.fabric] if self.fabric else []
+        command = [str(TOOL), "start", *fabric, self.name, str(self.directory), str(self.number)]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
         if done.returncode != 0:
             pytest.fail(f"the hypervisor host does not start: {done.stderr.strip()}")
@@ -74,13 +81,18 @@ class IsolatedHost:
         return subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 0
 
 
-def isolated_host(directory: Path) -> Iterator[IsolatedHost]:
-    """A host for as long as the generator is open; skips the test where there can be none."""
+def check_hosts_can_be() -> None:
+    """Skips the test where there can be no host."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a hypervisor host")
     if not shutil.which("libvirtd") or not shutil.which("qemu-system-x86_64"):
         pytest.skip("libvirtd and QEMU are not installed")
     pytest.importorskip("libvirt")
+
+
+def isolated_host(directory: Path) -> Iterator[IsolatedHost]:
+    """A host for as long as the generator is open; skips the test where there can be none."""
+    check_hosts_can_be()
     host = IsolatedHost(directory / "host", directory / "state")
     host.start()
     try:
