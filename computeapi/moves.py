@@ -45,13 +45,16 @@ def _locked(conn: Connection, server: ServerRow) -> ServerRow:
 
 
 def _unfit(
-    conn: Connection, now: ServerRow, refuse: Callable[[HostRow, HostRow], str | None] = lambda _from, _to: None
+    conn: Connection,
+    desk: Desk,
+    now: ServerRow,
+    refuse: Callable[[HostRow, HostRow], str | None] = lambda _from, _to: None,
 ) -> dict[str, str]:
     """The hosts that the server can't go to from its own, and why."""
     found = hosts.every(conn)
     source = found[str(now.host)]
     leaving = journal.is_leaving(conn, now.id)
-    volumes = orjson.loads(now.volumes_json)
+    volumes = orjson.loads(now.volumes_json) and not desk.settings.volume_directory
     refused: dict[str, str] = {}
     for name, host in found.items():
         if name == now.host:
@@ -60,8 +63,8 @@ def _unfit(
             refused[name] = "still cleaning up after the server"
         elif host.hypervisor_type != source.hypervisor_type:
             refused[name] = "another kind of hypervisor"
-        elif volumes and not host.shares_storage_with(source):
-            refused[name] = "does not share the storage that the server's volumes are on"
+        elif volumes:
+            refused[name] = "the server's volumes are not in a volume_directory"
         elif why := refuse(source, host):
             refused[name] = why
     return refused
@@ -178,7 +181,7 @@ def _place_resize(conn: Connection, services: Services, now: ServerRow, wish: Ma
         except NoValidHost as error:
             reasons = {host: why for host, why in error.reasons.items() if host == now.host}
     try:
-        wanted = _wanted(conn, now, **wish, refused=_unfit(conn, now, _reachable))
+        wanted = _wanted(conn, now, **wish, refused=_unfit(conn, services, now, _reachable))
         return scheduler.place(conn, services.settings, now.id, wanted, role="new")
     except NoValidHost as error:
         raise NoValidHost(error.reasons | reasons) from error
@@ -202,7 +205,7 @@ def start_migrate(conn: Connection, services: Services, context: Context, server
 
 def _migrate(conn: Connection, desk: Desk, context: Context, now: ServerRow, **payload: Any) -> None:
     _release_stale(conn, now)
-    wanted = _wanted(conn, now, refused=_unfit(conn, now, _reachable))
+    wanted = _wanted(conn, now, refused=_unfit(conn, desk, now, _reachable))
     host = scheduler.place(conn, desk.settings, now.id, wanted, role="new")
     key = _add(conn, now, "migration", migrations.MIGRATING, host)
     _begin(conn, desk, context, now, "migrate", key, host, **payload)
@@ -260,7 +263,7 @@ def _live_migrate(
         return None if source.facts.get("uri") and other.facts.get("uri") else "no migration_uri is set"
 
     _release_stale(conn, now)
-    wanted = _wanted(conn, now, host=host, refused=_unfit(conn, now, refuse))
+    wanted = _wanted(conn, now, host=host, refused=_unfit(conn, desk, now, refuse))
     to = scheduler.place(conn, desk.settings, now.id, wanted, role="new")
     key = _add(conn, now, "live-migration", "preparing", to)
     _begin(conn, desk, context, now, "live_migrate", key, to)
@@ -298,7 +301,7 @@ def start_evacuation(
 
     journal.seize(conn, now.id, "The server's host was lost.")
     _release_stale(conn, now)
-    wanted = _wanted(conn, now, host=host, refused=_unfit(conn, now, refuse))
+    wanted = _wanted(conn, now, host=host, refused=_unfit(conn, services, now, refuse))
     try:
         to = scheduler.place(conn, services.settings, now.id, wanted, role="new")
     except NoValidHost as error:

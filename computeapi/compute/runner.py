@@ -34,7 +34,8 @@ _PASSING = (OperationalError, InterfaceError, NoConnection, errors.Unavailable, 
 
 # How a run ended, beside the states in which the journal has what is done.
 LEFT = "left"  # to be tried again
-DROPPED = "dropped"  # it is another owner's now, or another host's
+DROPPED = "dropped"  # it is another owner's now
+HANDED_OVER = "handed_over"  # the next step is another host's
 
 
 class Failed(Exception):
@@ -173,6 +174,7 @@ def _go_on_at(work: Job, host: str) -> None:
         else:
             journal.hand_over(conn, entry, host)
             tools.db.notify(conn, host)
+            entry.closed = HANDED_OVER
 
 
 def _is_down(tools: Tools, host: str) -> bool:
@@ -266,6 +268,7 @@ def _unwind(work: Job, operation: Operation[Any]) -> None:
                 with tools.db.write() as conn:
                     journal.hand_over(conn, entry, place)
                     tools.db.notify(conn, place)
+                    entry.closed = HANDED_OVER
                 return
             continue
         with tools.db.write() as conn:

@@ -648,6 +648,22 @@ def test_other_hypervisors_and_zones(cloud: Cloud, boot: Boot, db: Database) -> 
     assert "no migration_uri is set" in refused(cloud.live(server_id), 400)
 
 
+@pytest.mark.parametrize("directory", ["", "/var/lib/volumes"])
+def test_servers_with_volumes(cloud: Cloud, boot: Boot, settings: Settings, db: Database, directory: str) -> None:
+    """Their files must be where all hosts have them."""
+    server_id = boot(cloud)
+    cloud.put(server_id, volumes_json=orjson.dumps([{"id": "1", "delete_on_termination": False}]).decode())
+    app = create_app(replace(settings, volume_directory=directory), db=db)
+    admin = Api(app, TokenCodec(settings.secret("tokens")), ("admin",), "p" * 32, "u" * 32)
+    for action in ({"migrate": None}, {"os-migrateLive": LIVE}):
+        answer = admin.post(f"/servers/{server_id}/action", action)
+        if directory:
+            assert answer.status_code == 202
+            cloud.work()
+            return
+        assert "the server's volumes are not in a volume_directory" in refused(answer, 400)
+
+
 # --- maintenance ---
 
 

@@ -65,7 +65,8 @@ class Migration:
             self._failed.append(error)
 
     def _flags(self, disks: Sequence[str], policy: Policy) -> int:
-        flags: int = _FLAGS | (libvirt.VIR_MIGRATE_NON_SHARED_DISK if disks else libvirt.VIR_MIGRATE_UNSAFE)
+        # UNSAFE: libvirt does not know that a directory is shared, and we do; caches are off.
+        flags: int = _FLAGS | libvirt.VIR_MIGRATE_UNSAFE | (libvirt.VIR_MIGRATE_NON_SHARED_DISK if disks else 0)
         flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE if policy.auto_converge else 0
         flags |= libvirt.VIR_MIGRATE_POSTCOPY if policy.post_copy and not policy.tunnelled else 0
         flags |= libvirt.VIR_MIGRATE_TUNNELLED if policy.tunnelled and not disks else 0
