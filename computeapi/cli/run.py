@@ -137,6 +137,7 @@ def _driver(conf: Settings) -> Any:
         "spice": conf.spice,
         "migration_uri": conf.migration_uri,
         "inbound_address": conf.live_migration_inbound_addr,
+        "may_be_shared": bool(conf.instances_path),
         "volume_directory": conf.volume_directory,
     }
     return load(

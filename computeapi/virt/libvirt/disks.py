@@ -33,6 +33,7 @@ BUSY_TIMEOUT = 20.0  # seconds to wait for libvirt's own work on a pool or volum
 DIRECTORY_MODE = "0711"
 SHARED_NAMES = ("volume-", "snapshot-")  # how the names of what hosts may share begin
 _MARKER = re.compile(r"(?P<name>.+)\.whole-(?P<format>qcow2|raw)-(?P<virtual>\d+)")
+_OTHERS_SECONDS = 3.0  # in which another host that is writing an image has written more of it
 _IDENTITY = re.compile(r"pool_[0-9a-f-]{36}")
 _BUSY = re.compile(r"asynchronous jobs running|still in use|being allocated|is being used")
 
@@ -123,13 +124,21 @@ class SharedPool(Pool):
 
     def names(self, conn: Any) -> list[str]:
         """The names of all volumes, also other hosts'."""
-        self.refresh(conn)
+        self._look(conn)
         return super().names(conn)
 
     def find(self, conn: Any, name: str) -> Any | None:
         """The virStorageVol, where there is one now."""
-        self.refresh(conn)
+        self._look(conn)
         return super().find(conn, name)
+
+    def _look(self, conn: Any) -> None:
+        """libvirt does not while it writes there itself; what it knows must do then."""
+        try:
+            self.open(conn).refresh(0)
+        except libvirt.libvirtError as error:
+            if not _BUSY.search(str(error)):
+                raise
 
 
 def volume_definition(name: str, capacity: int, kind: str, backing: Element | None = None) -> Element:
@@ -245,6 +254,7 @@ class Disks:
         images.check_name(name)
         with self._lock(name):
             with self._connection.use(f"looking for the image {name}") as conn:
+                self._let_others_end(conn, name, size)
                 if self._whole(conn, name, size):
                     return
             head, stream = images.split_head(chunks())
@@ -268,6 +278,17 @@ class Disks:
             raise HypervisorError(
                 f"volume {name}: got {'more than ' if sent > size else ''}{min(sent, size)} bytes of {size}"
             )
+
+    def _let_others_end(self, conn: Any, name: str, size: int) -> None:
+        """Another host may be writing the same image to storage that both have: wait for as long as it grows."""
+        seen = -1
+        while isinstance(self._pool, SharedPool) and not self._whole(conn, name, size):
+            volume = self._pool.find(conn, name)
+            written = int(volume.info()[2]) if volume is not None else seen
+            if written == seen:
+                return
+            seen = written
+            time.sleep(_OTHERS_SECONDS)
 
     def _whole(self, conn: Any, name: str, size: int) -> bool:
         base = self._base(conn, name)

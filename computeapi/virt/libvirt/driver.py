@@ -63,7 +63,7 @@ class LibvirtHypervisor(Hypervisor):
     `virt_type` is "auto", "kvm" or "qemu". Disks are kept in `state_dir`/disks (libvirt's pool `pool`), console logs
     in `state_dir`/consoles (pool `pool`-consoles), both on libvirt's host; volumes and their snapshots among the disks,
     or in `volume_directory`, which is every host's (pool `pool`-volumes). Other hosts reach this libvirtd by
-    `migration_uri` and send guests to `inbound_address`. Connects at first use.
+    `migration_uri` and send guests to `inbound_address`; `may_be_shared`: they may have `state_dir`, too. Connects at first use.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class LibvirtHypervisor(Hypervisor):
         spice: bool = True,
         migration_uri: str = "",
         inbound_address: str = "",
+        may_be_shared: bool = False,
         volume_directory: str = "",
     ) -> None:
         self.host = host
@@ -88,8 +89,9 @@ class LibvirtHypervisor(Hypervisor):
         self._spice = spice
         self._state_dir, self._local = state_dir, not urlsplit(uri).netloc
         self._connection = Connection(uri)
-        self._pool = Pool(self._connection, pool, str(state_dir / "disks"))
-        self._consoles = Pool(self._connection, f"{pool}-consoles", str(state_dir / "consoles"))
+        kind = SharedPool if may_be_shared else Pool
+        self._pool = kind(self._connection, pool, str(state_dir / "disks"))
+        self._consoles = kind(self._connection, f"{pool}-consoles", str(state_dir / "consoles"))
         shared = SharedPool(self._connection, f"{pool}-volumes", volume_directory) if volume_directory else None
         self._disks = Disks(self._connection, self._pool, shared)
         self._networks = Networks(self._connection)
