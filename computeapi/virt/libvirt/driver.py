@@ -63,7 +63,8 @@ class LibvirtHypervisor(Hypervisor):
     `virt_type` is "auto", "kvm" or "qemu". Disks are kept in `state_dir`/disks (libvirt's pool `pool`), console logs
     in `state_dir`/consoles (pool `pool`-consoles), both on libvirt's host; volumes and their snapshots among the disks,
     or in `volume_directory`, which is every host's (pool `pool`-volumes). Other hosts reach this libvirtd by
-    `migration_uri` and send guests to `inbound_address`; `may_be_shared`: they may have `state_dir`, too. Connects at first use.
+    `migration_uri` and send guests to `inbound_address`; `may_be_shared`: they may have `state_dir`, too. Connects at
+    first use.
     """
 
     def __init__(
