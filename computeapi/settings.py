@@ -175,6 +175,7 @@ class Settings:
         60, "identity", "How long a token that the real Keystone confirmed is not asked about again."
     )
     image_url: str = _option("", "image", "A real Glance's URL. Empty: the embedded image service answers.")
+    volume_url: str = _option("", "volume", "A real Cinder's URL (…/v3). Empty: the embedded volume service answers.")
     volume_directory: str = _option(
         "",
         "volume",

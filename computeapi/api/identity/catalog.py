@@ -85,7 +85,7 @@ def of(call: Call, project_id: str | None) -> list[dict[str, Any]]:
     for service in _services():
         if project_id is None and "{project_id}" in service.path:
             continue
-        url = call.host_url + service.path.format(project_id=project_id)
+        url = _url(call, service).format(project_id=project_id)
         endpoints = [
             {
                 "id": service.endpoint_id(interface),
@@ -98,6 +98,13 @@ def of(call: Call, project_id: str | None) -> list[dict[str, Any]]:
         ]
         shown.append({"endpoints": endpoints, "id": service.id, "type": service.type, "name": service.name})
     return shown
+
+
+def _url(call: Call, service: Service) -> str:
+    """Where a service is; another's, where the settings say so. {project_id} is left in it."""
+    settings = call.services.settings
+    outside = {"image": settings.image_url, "block-storage": settings.volume_url, "volumev3": settings.volume_url}
+    return outside.get(service.type) or call.host_url + service.path
 
 
 # --- views ---
@@ -122,7 +129,7 @@ def _show_endpoint(call: Call, service: Service, interface: str) -> dict[str, An
         "region_id": REGION,
         "region": REGION,
         "service_id": service.id,
-        "url": call.host_url + service.path.replace("{project_id}", "%(project_id)s"),
+        "url": _url(call, service).replace("{project_id}", "%(project_id)s"),
         "enabled": True,
         "links": common.self_link(call, "endpoints", key),
     }

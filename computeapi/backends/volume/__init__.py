@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes: embedded, in the pools of the hosts."""
+"""Volumes: embedded, in the pools of the hosts; or a real Cinder (setting [volume] volume_url)."""
 
 from __future__ import annotations
 
@@ -12,4 +12,8 @@ from computeapi.settings import Settings
 
 def load(settings: Settings, db: Database, seal: Seal) -> VolumeBackend:
     """The volume backend that the settings ask for."""
-    return EmbeddedVolumes(settings, db, seal)
+    if not settings.volume_url:
+        return EmbeddedVolumes(settings, db, seal)
+    from computeapi.backends.volume.cinder import CinderVolumes, service_token  # keystoneauth1 takes 0.3 s to import
+
+    return CinderVolumes(settings.volume_url, service_token(settings), mounts=settings.volume_directory)
