@@ -26,6 +26,7 @@ import orjson
 from computeapi import endpoint as rows
 from computeapi import errors, logs, routes, settings, versions
 from computeapi.backends import identity, image, volume
+from computeapi.backends.volume.embedded import EmbeddedVolumes
 from computeapi.db.engine import Database
 from computeapi.endpoint import Endpoint
 from computeapi.policy import Policy
@@ -58,7 +59,7 @@ def create_app(settings: Settings, requests: Requests | None = None, **given: An
     app.add_error_handler(falcon.HTTPError, _on_http_error)
     app.add_error_handler(errors.Error, partial(_on_error, settings))
     for service, table in routes.ROUTES.items():
-        if service == "volume" and not isinstance(services.volumes, volume.EmbeddedVolumes):
+        if service == "volume" and not isinstance(services.volumes, EmbeddedVolumes):
             continue  # a real Cinder has the volumes
         for path, methods in table.items():
             app.add_route(routes.PREFIX[service] + path, Resource(services, service, methods))

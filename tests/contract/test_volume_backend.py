@@ -205,11 +205,11 @@ def attach(cloud: Cloud, me: Context, volume: str) -> str:
     return attachment
 
 
-def detach(cloud: Cloud, me: Context, volume: str, attachment: str, *, delete: bool = False) -> None:
+def detach(cloud: Cloud, me: Context, volume: str, attachment: str, *, deletes: str | None = None) -> None:
     """It has it no more."""
     cloud.write(cloud.backend.detaching, me, volume, attachment)
     cloud.backend.disconnect(me, volume, attachment)
-    cloud.write(cloud.backend.let_go, volume, attachment, delete=delete)
+    cloud.write(cloud.backend.let_go, volume, attachment, deletes=deletes)
 
 
 def test_attach_and_detach(cloud: Cloud) -> None:
@@ -258,12 +258,12 @@ def test_abandoned(cloud: Cloud) -> None:
 def test_it_goes_with_its_server(cloud: Cloud) -> None:
     me = someone()
     volume = cloud.made(me)
-    detach(cloud, me, volume, attach(cloud, me, volume), delete=True)
+    detach(cloud, me, volume, attach(cloud, me, volume), deletes="req-1")
     assert cloud.status(me, volume) == "deleting"
     cloud.compute.work()
     with pytest.raises(errors.NotFound):
         cloud.backend.show(me, volume)
-    cloud.write(cloud.backend.let_go, volume, NOTHING, delete=True)
+    cloud.write(cloud.backend.let_go, volume, NOTHING, deletes="req-1")
 
 
 # --- Cinder alone ---
@@ -309,7 +309,7 @@ def test_no_cinder(caplog: pytest.LogCaptureFixture, db: Database) -> None:
     with pytest.raises(errors.Unavailable):
         backend.show(someone(), NOTHING)
     with db.write() as conn:
-        backend.let_go(conn, NOTHING, NOTHING, delete=True)
+        backend.let_go(conn, NOTHING, NOTHING, deletes="req-1")
     assert "was not let go" in caplog.text
     nobody = CinderVolumes("http://127.0.0.1:1/v3", lambda: "", lambda _context: "")
     with pytest.raises(errors.Unauthorized):

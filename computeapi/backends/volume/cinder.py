@@ -207,13 +207,13 @@ class CinderVolumes(VolumeBackend):
         """The attachment ends; the volume is available again."""
         self._end(context, attachment_id)
 
-    def let_go(self, conn: Connection, volume_id: str, attachment_id: str, *, delete: bool = False) -> None:
+    def let_go(self, conn: Connection, volume_id: str, attachment_id: str, *, deletes: str | None = None) -> None:
         """The attachment ends where it did not yet; and the volume goes."""
         context = Context("", "", None, frozenset())
         try:
             if attachment_id:
                 self._end(context, attachment_id, timeout=BRIEFLY)
-            if delete:
+            if deletes:
                 self._ask(context, "DELETE", f"/volumes/{volume_id}", as_service=True, timeout=BRIEFLY)
         except errors.NotFound:
             pass
@@ -232,15 +232,17 @@ class CinderVolumes(VolumeBackend):
         return False
 
     def create_for_server(self, conn: Connection, context: Context, new: NewVolume, volume_id: str, host: str) -> str:
-        """The volume that the API asked Cinder for when it took the request, with its user's token."""
-        return volume_id
+        """Refused: a host has no token of the user's, whose volume it would have to be. Raises BadRequest."""
+        raise errors.BadRequest(
+            "With this volume service a server boots from a volume that is there already; make the volume first."
+        )
 
     def made(self, conn: Connection, volume_id: str) -> None:
         """Cinder knows."""
 
     def forget(self, conn: Connection, volume_id: str) -> None:
         """The volume goes."""
-        self.let_go(conn, volume_id, "", delete=True)
+        self.let_go(conn, volume_id, "", deletes="forget")
 
     # --- HTTP ---
 
