@@ -581,9 +581,19 @@ class World:
             with self.db.write() as conn:
                 lifecycle.begin(conn, self.services, self.context, server, "force_delete")
             assert self.heir.reborn().live() == []
+        self._delete_volumes_again()
         self.check_quiet()
         self.check_gone(server.id)
         self.check_all_free()
+
+    def _delete_volumes_again(self) -> None:
+        """Those whose delete failed, as their owner may."""
+        with self.db.read() as conn:
+            left = conn.execute(select(Volume.uuid).where(Volume.status == "error_deleting")).scalars().all()
+        for volume_id in left:
+            self.services.volumes.delete(self.context, volume_id)
+        if left:
+            assert self.heir.reborn().live() == []
 
 
 def old_events(world: World, action_name: str) -> list[tuple[Any, ...]]:
