@@ -52,7 +52,7 @@ class Cloud:
         self.url = f"http://127.0.0.1:{self.port}"
         directory.mkdir(parents=True, exist_ok=True)
         self.write_conf(conf)
-        self._environment: Mapping[str, str] = {
+        self.environment: Mapping[str, str] = {
             **os.environ,
             "COMPUTEAPI_STATE_DIR": str(directory),
             "COMPUTEAPI_LISTEN": f"127.0.0.1:{self.port}",
@@ -69,13 +69,13 @@ class Cloud:
     def start(self, *words: str, **more: object) -> subprocess.Popen[str]:
         """`computeapi WORDS` as a process."""
         command = [sys.executable, "-m", "computeapi", *words]
-        return subprocess.Popen(command, env=self._environment, cwd=self.directory, text=True, **more)  # type: ignore[call-overload,no-any-return]
+        return subprocess.Popen(command, env=self.environment, cwd=self.directory, text=True, **more)  # type: ignore[call-overload,no-any-return]
 
     def run(self, *words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
         """`computeapi WORDS` to its end."""
         command = [sys.executable, "-m", "computeapi", *words]
         return subprocess.run(
-            command, env=self._environment, cwd=self.directory, capture_output=True, text=True, timeout=120, input=text
+            command, env=self.environment, cwd=self.directory, capture_output=True, text=True, timeout=120, input=text
         )
 
     def init(self) -> None:
