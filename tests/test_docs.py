@@ -156,6 +156,30 @@ def test_there_are_units() -> None:
     ]
 
 
+def test_socket_unit() -> None:
+    """The port that it keeps is the API's."""
+    unit = ROOT / "etc" / "computeapi-api.socket"
+    assert f"\nListenStream={Settings().listen}\n" in unit.read_text()
+    if shutil.which("systemd-analyze"):
+        ran = run("systemd-analyze", "verify", "--man=no", str(unit), str(ROOT / "etc" / "computeapi-api.service"))
+        assert not [line for line in ran.stderr.splitlines() if "computeapi-api" in line and "not exec" not in line]
+
+
+def test_log_rotation(tmp_path: Path) -> None:
+    """logrotate itself reads it."""
+    logrotate = shutil.which("logrotate", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not logrotate:
+        pytest.skip("logrotate is not installed")
+    conf = tmp_path / "logrotate.conf"
+    text = (ROOT / "etc" / "logrotate.conf").read_text().replace("/var/lib/computeapi/log", str(tmp_path))
+    conf.write_text(text.replace("    su computeapi computeapi\n", ""))
+    conf.chmod(0o644)
+    (tmp_path / "api.log").write_text("a line\n")
+    ran = run(logrotate, "--force", "--state", str(tmp_path / "state"), str(conf))
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "api.log.1").read_text() == "a line\n" and not (tmp_path / "api.log").exists()
+
+
 def test_nginx_example(tmp_path: Path) -> None:
     """nginx itself reads it, with a certificate in place."""
     nginx, openssl = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"), shutil.which("openssl")

@@ -30,6 +30,7 @@ LEAVES = {
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {
+        "backup",
         "metrics",
         "bootstrap",
         "compute",
@@ -44,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": {"app", "metrics"},
     "supervisor": set(),
     "first_server": set(),
+    "backup": {"db"},
     "bootstrap": {"db", "backends"},
     "guest_image": set(),
     "app": {"routes", "endpoint", "services", "policy", "backends", "db", "metrics"},

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from computeapi import __version__, errors, logs, settings
-from computeapi.cli import accounts, database, hosts, run, status
+from computeapi.cli import accounts, backup, database, drift, hosts, run, status
 
 _EPILOG = """environment:
   COMPUTEAPI_STATE_DIR       where everything is kept (default ./state)
@@ -46,6 +46,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"computeapi {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
-    for module in (run, status, hosts, accounts, database):
+    for module in (run, status, hosts, accounts, database, drift, backup):
         module.add(commands)
     return parser

@@ -70,3 +70,18 @@ def ready_database(conf: Settings) -> Any:
         say(f"the database is at revision {have}, this code needs {need}; run: computeapi db upgrade")
         raise SystemExit(1)
     return db
+
+
+def load_driver(conf: Settings) -> Any:
+    """The hypervisor of this host."""
+    from computeapi.virt import load
+
+    of_libvirt = {"network_namespace": conf.network_namespace, "spice": conf.spice}
+    return load(
+        conf.hypervisor,
+        uri=conf.connection_uri,
+        virt_type=conf.virt_type,
+        state_dir=conf.state_path,
+        host=conf.host_name,
+        **(of_libvirt if conf.hypervisor == "libvirt" else {}),
+    )

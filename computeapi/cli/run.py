@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from computeapi.cli.common import command, open_database, ready_database, say
+from computeapi.cli.common import command, load_driver, open_database, ready_database, say
 from computeapi.settings import Settings
 
 
@@ -128,6 +128,7 @@ def _api(conf: Settings, _options: argparse.Namespace) -> None:
     serve(conf)
 
 
+<<<<<<< HEAD
 def _driver(conf: Settings) -> Any:
     """The hypervisor of this host."""
     from computeapi.virt import load
@@ -151,6 +152,9 @@ def _driver(conf: Settings) -> Any:
 
 
 def _compute(conf: Settings, options: argparse.Namespace) -> int:
+=======
+def _compute(conf: Settings, _options: argparse.Namespace) -> int:
+>>>>>>> ebfffa8 (backup, restore, reconcile; a socket for the API, a unit for the consoles)
     from computeapi.backends import image
     from computeapi.compute.service import AlreadyRunning, ComputeService
     from computeapi.sealing import Seal
@@ -163,7 +167,7 @@ def _compute(conf: Settings, options: argparse.Namespace) -> int:
     }
     conf = replace(conf, **{name: value for name, value in given.items() if value})
     db = ready_database(conf)
-    driver = _driver(conf)
+    driver = load_driver(conf)
     ended, stop_metrics = _count(conf)
     service = ComputeService(conf, db, driver, image.load(conf, db), Seal(conf.secret("journal")), ended)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -183,7 +187,7 @@ def _console(conf: Settings, _options: argparse.Namespace) -> None:
 
     from computeapi.console.proxy import Proxy
 
-    asyncio.run(Proxy(conf, ready_database(conf), _driver(conf)).run())
+    asyncio.run(Proxy(conf, ready_database(conf), load_driver(conf)).run())
 
 
 def _count(conf: Settings) -> tuple[Any, Any]:

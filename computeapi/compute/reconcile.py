@@ -94,14 +94,20 @@ _KNOWN = select(
 )
 
 
-def run(tools: Tools) -> list[Fix]:
-    """Set right all of this host; what was done."""
+def look(tools: Tools) -> tuple[list[Fix], list[str]]:
+    """What differs on this host, and the guests that the database does not know. Nothing is changed."""
     known = _look_up(tools, Server.host == tools.host, Server.deleted == 0)
     guests = tools.driver.list_guests()  # after the rows: what happens in between shows in updated_at
     known += _look_up(tools, Server.uuid.in_(set(guests) - {server.uuid for server in known}))
-    for stranger in set(guests) - {server.uuid for server in known}:
+    return plan(tools.host, known, guests), sorted(set(guests) - {server.uuid for server in known})
+
+
+def run(tools: Tools) -> list[Fix]:
+    """Set right all of this host; what was done."""
+    fixes, strangers = look(tools)
+    for stranger in strangers:
         LOG.warning("guest %s is on this host but not in the database; left alone", stranger)
-    return _carry_out(tools, plan(tools.host, known, guests))
+    return _carry_out(tools, fixes)
 
 
 def one(tools: Tools, uuid: str) -> list[Fix]:

@@ -343,6 +343,18 @@ def take_over(
     return Tools(settings, db, seal, driver, images, volumes, host, epoch, stop, ended, heard)
 
 
+def visit(settings: Settings, db: Database, driver: Hypervisor, images: ImageBackend, seal: Seal) -> Tools | None:
+    """What the host's owner works with, without becoming it: for a look beside it. None where the host is unknown.
+
+    What is written by it is refused once the host has another owner.
+    """
+    with db.read() as conn:
+        epoch = conn.execute(select(Host.epoch).where(Host.name == settings.host_name)).scalar()
+    if epoch is None:
+        return None
+    return Tools(settings, db, seal, driver, images, volume.load(settings, db, seal), settings.host_name, epoch)
+
+
 def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | None) -> int:
     """Write the host's row anew; its next epoch."""
     moment = clock.now()

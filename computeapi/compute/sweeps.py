@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import Callable
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from computeapi import clock, journal, lifecycle, moves, states
 from computeapi.compute import reconcile, timeouts
@@ -69,8 +69,11 @@ def reclaim(tools: Tools) -> int:
     return len(rows)
 
 
-def mend_counters(tools: Tools) -> bool:
-    """This host's counters are the sum of its allocations; True if they were not."""
+Counters = tuple[int, int, int, int]  # CPUs, MiB of memory, GiB of disk, servers
+
+
+def counters(conn: Connection, tools: Tools) -> tuple[Counters, Counters]:
+    """What this host's counters say is taken, and the sum of its allocations. Raises Fenced."""
     total = select(
         func.coalesce(func.sum(Allocation.vcpus), 0),
         func.coalesce(func.sum(Allocation.memory_mb), 0),
@@ -78,12 +81,18 @@ def mend_counters(tools: Tools) -> bool:
         func.count(Allocation.id),
     ).where(Allocation.host == tools.host)
     now = select(Host.vcpus_used, Host.memory_mb_used, Host.disk_gb_used, Host.servers)
+    have = conn.execute(now.where(Host.name == tools.host, Host.epoch == tools.epoch).with_for_update()).first()
+    if have is None:
+        raise journal.Fenced(f"host {tools.host}")
+    vcpus, memory_mb, disk_gb, servers = conn.execute(total).one()
+    return (have[0], have[1], have[2], have[3]), (int(vcpus), int(memory_mb), int(disk_gb), int(servers))
+
+
+def mend_counters(tools: Tools) -> bool:
+    """This host's counters are the sum of its allocations; True if they were not."""
     with tools.db.write() as conn:
-        have = conn.execute(now.where(Host.name == tools.host, Host.epoch == tools.epoch).with_for_update()).first()
-        if have is None:
-            raise journal.Fenced(f"host {tools.host}")
-        sums = tuple(int(value) for value in conn.execute(total).one())
-        if tuple(have) == sums:
+        have, sums = counters(conn, tools)
+        if have == sums:
             return False
         vcpus, memory_mb, disk_gb, servers = sums
         conn.execute(
