@@ -76,12 +76,19 @@ def load_driver(conf: Settings) -> Any:
     """The hypervisor of this host."""
     from computeapi.virt import load
 
-    of_libvirt = {"network_namespace": conf.network_namespace, "spice": conf.spice}
+    of_libvirt = {
+        "network_namespace": conf.network_namespace,
+        "spice": conf.spice,
+        "migration_uri": conf.migration_uri,
+        "inbound_address": conf.live_migration_inbound_addr,
+        "may_be_shared": bool(conf.instances_path),
+        "volume_directory": conf.volume_directory,
+    }
     return load(
         conf.hypervisor,
         uri=conf.connection_uri,
         virt_type=conf.virt_type,
-        state_dir=conf.state_path,
+        state_dir=conf.instances_dir,
         host=conf.host_name,
         **(of_libvirt if conf.hypervisor == "libvirt" else {}),
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from computeapi.backends import image
@@ -29,10 +30,16 @@ def add(commands: Any) -> None:
     """Add `reconcile`."""
     text = "compare the database with this host's hypervisor, and set right what differs"
     parser = command(commands, "reconcile", _reconcile, text, epilog=_EPILOG)
+    parser.add_argument(
+        "--host", metavar="NAME", help="the compute host's name (default: the setting, or this machine)"
+    )
+    parser.add_argument("--libvirt-uri", metavar="URI", help="its libvirt's URI (default: the setting)")
     parser.add_argument("--dry-run", action="store_true", help="only tell what differs")
 
 
 def _reconcile(conf: Settings, options: argparse.Namespace) -> int:
+    given = {"host": options.host, "connection_uri": options.libvirt_uri}
+    conf = replace(conf, **{name: value for name, value in given.items() if value})
     db, driver = ready_database(conf), load_driver(conf)
     try:
         tools = service.visit(conf, db, driver, image.load(conf, db), Seal(conf.secret("journal")))

@@ -128,33 +128,7 @@ def _api(conf: Settings, _options: argparse.Namespace) -> None:
     serve(conf)
 
 
-<<<<<<< HEAD
-def _driver(conf: Settings) -> Any:
-    """The hypervisor of this host."""
-    from computeapi.virt import load
-
-    of_libvirt = {
-        "network_namespace": conf.network_namespace,
-        "spice": conf.spice,
-        "migration_uri": conf.migration_uri,
-        "inbound_address": conf.live_migration_inbound_addr,
-        "may_be_shared": bool(conf.instances_path),
-        "volume_directory": conf.volume_directory,
-    }
-    return load(
-        conf.hypervisor,
-        uri=conf.connection_uri,
-        virt_type=conf.virt_type,
-        state_dir=conf.instances_dir,
-        host=conf.host_name,
-        **(of_libvirt if conf.hypervisor == "libvirt" else {}),
-    )
-
-
 def _compute(conf: Settings, options: argparse.Namespace) -> int:
-=======
-def _compute(conf: Settings, _options: argparse.Namespace) -> int:
->>>>>>> ebfffa8 (backup, restore, reconcile; a socket for the API, a unit for the consoles)
     from computeapi.backends import image
     from computeapi.compute.service import AlreadyRunning, ComputeService
     from computeapi.sealing import Seal
