@@ -157,7 +157,7 @@ async def _read(guest: tuple[str, str], reader: asyncio.StreamReader) -> Request
     if "transfer-encoding" in headers:
         raise _Refused(HTTPStatus.LENGTH_REQUIRED)
     length = headers.get("content-length", "0")
-    if not (length.isascii() and length.isdigit()):
+    if not (length.isascii() and length.isdigit() and len(length) < 20):
         raise _Refused(HTTPStatus.BAD_REQUEST)
     body = await reader.readexactly(int(length)) if int(length) <= BODY_BYTES else None
     return Request(*guest, method, path, body)
