@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Keystone and a real Glance from PyPI, on loopback ports, with databases in a directory of the test's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.clients.clouds import REPOSITORY, free_port
+
+BIN = REPOSITORY / ".venv-neighbours" / "bin"
+SERVE = Path(__file__).with_name("serve.py")
+PASSWORD = "neighbours"
+
+_KEYSTONE = """
+[DEFAULT]
+log_file = {directory}/keystone.log
+[database]
+connection = sqlite:///{directory}/keystone.db
+[fernet_tokens]
+key_repository = {directory}/fernet
+[credential]
+key_repository = {directory}/credential
+[cache]
+enabled = false
+"""
+_GLANCE = """
+[DEFAULT]
+log_file = {directory}/glance.log
+enabled_backends = files:file
+[glance_store]
+default_backend = files
+[files]
+filesystem_store_datadir = {directory}/images
+[os_glance_staging_store]
+filesystem_store_datadir = {directory}/staging
+[os_glance_tasks_store]
+filesystem_store_datadir = {directory}/tasks
+[database]
+connection = sqlite:///{directory}/glance.db
+[paste_deploy]
+flavor = keystone
+config_file = {environment}/etc/glance/glance-api-paste.ini
+[oslo_policy]
+policy_file = {directory}/none.yaml
+[keystone_authtoken]
+www_authenticate_uri = {keystone}
+auth_url = {keystone}
+auth_type = password
+username = glance
+password = {password}
+project_name = service
+user_domain_name = Default
+project_domain_name = Default
+token_cache_time = -1
+"""
+
+
+@dataclass
+class Neighbours:
+    """Start what is needed, then `close()`."""
+
+    directory: Path
+    keystone_port: int = field(default_factory=free_port)
+    glance_port: int = field(default_factory=free_port)
+    _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def keystone(self) -> str:
+        """Keystone's URL."""
+        return f"http://127.0.0.1:{self.keystone_port}/v3"
+
+    @property
+    def glance(self) -> str:
+        """Glance's URL."""
+        return f"http://127.0.0.1:{self.glance_port}"
+
+    def start_keystone(self) -> None:
+        """With the user admin, whose password is PASSWORD."""
+        config = self._write("keystone.conf", _KEYSTONE)
+        for name in ("fernet", "credential"):
+            (self.directory / name).mkdir(mode=0o700)
+        manage = ("keystone-manage", "--config-file", str(config))
+        owner = ("--keystone-user", str(os.getuid()), "--keystone-group", str(os.getgid()))
+        self._run(*manage, "db_sync")
+        self._run(*manage, "fernet_setup", *owner)
+        self._run(*manage, "credential_setup", *owner)
+        urls = [part for kind in ("public", "internal", "admin") for part in (f"--bootstrap-{kind}-url", self.keystone)]
+        region = ("--bootstrap-region-id", "RegionOne")
+        self._run(*manage, "bootstrap", "--bootstrap-password", PASSWORD, *urls, *region)
+        self._serve("keystone.wsgi.api", self.keystone_port, {"OS_KEYSTONE_CONFIG_FILES": str(config)}, self.keystone)
+
+    def start_glance(self) -> None:
+        """Asks that Keystone as its user glance, which must be there before the first request with a token."""
+        config = self._write("glance-api.conf", _GLANCE)
+        for name in ("images", "staging", "tasks"):
+            (self.directory / name).mkdir()
+        self._run("glance-manage", "--config-file", str(config), "db_sync")
+        self._serve("glance.wsgi.api", self.glance_port, {"OS_GLANCE_CONFIG_DIR": str(self.directory)}, self.glance)
+
+    def close(self) -> None:
+        """Both end."""
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            process.wait(30)
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self.directory / name
+        path.write_text(
+            text.format(
+                directory=self.directory, environment=BIN.parent, keystone=self.keystone, password=PASSWORD
+            )
+        )
+        return path
+
+    def _run(self, name: str, *arguments: str) -> None:
+        done = subprocess.run([BIN / name, *arguments], check=False, capture_output=True, text=True, timeout=180)
+        assert done.returncode == 0, f"{name} {arguments}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+    def _serve(self, module: str, port: int, environment: dict[str, str], url: str) -> None:
+        log = self.directory / f"{module}.out"
+        with log.open("wb") as output:
+            self._running.append(
+                subprocess.Popen(
+                    [BIN / "python", SERVE, module, str(port)],
+                    env={**os.environ, **environment},
+                    stdout=output,
+                    stderr=output,
+                )
+            )
+        until = time.monotonic() + 90
+        while not _answers(url):
+            if time.monotonic() > until or self._running[-1].poll() is not None:
+                pytest.fail(f"{module} does not answer: {log.read_text()[-3000:]}")
+            time.sleep(0.2)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=10).close()
+    except urllib.error.HTTPError as error:
+        return error.code == 300
+    except OSError:
+        return False
+    return True
