@@ -250,13 +250,16 @@ def test_each_call_of_the_hypervisor_fails(world: World, name: str) -> None:
 
 
 _VOLUME = {"destination_type": "volume", "size_gb": 1, "delete_on_termination": 1}
+_DEVICES = [
+    {**_VOLUME, "source_type": "blank", "device_name": "/dev/vdy", "image_id": None},
+    {**_VOLUME, "source_type": "image", "device_name": "/dev/vdz", "image_id": IMAGE_ID},
+]
 
 
 @pytest.mark.parametrize(
     "check",
     [
         test_crash.test_killed_anywhere,
-        test_crash.test_each_call_of_the_hypervisor_fails,
         test_crash.test_delete_overtakes_anywhere,
         test_crash.test_delete_after_a_kill,
         test_crash.test_deleted_while_the_host_is_down,
@@ -266,11 +269,27 @@ _VOLUME = {"destination_type": "volume", "size_gb": 1, "delete_on_termination": 
 @pytest.mark.parametrize("operation", ["build", "delete"])
 def test_a_server_with_volumes(world: World, operation: str, check: Callable[[World, str], None]) -> None:
     """They are made by its build, and go with it; nothing is left of them, whatever comes in between."""
-    world.devices = [
-        {**_VOLUME, "source_type": "blank", "device_name": "/dev/vdy", "image_id": None},
-        {**_VOLUME, "source_type": "image", "device_name": "/dev/vdz", "image_id": IMAGE_ID},
-    ]
+    world.devices = _DEVICES
     check(world, operation)
+
+
+def test_a_server_with_volumes_and_a_hypervisor_that_refuses(world: World) -> None:
+    """Each call of a build."""
+    world.devices = _DEVICES
+    test_crash.test_each_call_of_the_hypervisor_fails(world, "build")
+
+
+def test_a_volume_that_cannot_be_removed_stays_behind(world: World) -> None:
+    """Its server is deleted all the same, and the volume's owner may delete it again."""
+    world.devices = _DEVICES
+    server = test_crash.begin(world, test_crash.CASES["delete"])
+    world.victim.driver.always["remove_volume"] = HypervisorError("busy")
+    assert world.victim.live() == []
+    assert world.server(server.id).deleted == 1
+    with world.db.read() as conn:
+        assert set(conn.execute(select(Volume.status)).scalars()) == {"error_deleting"}
+    world.victim.driver.always.clear()
+    world.remove(world.server(server.id))
 
 
 def test_every_operation_has_its_case() -> None:

@@ -115,9 +115,7 @@ class Neighbours:
     def _write(self, name: str, text: str) -> Path:
         path = self.directory / name
         path.write_text(
-            text.format(
-                directory=self.directory, environment=BIN.parent, keystone=self.keystone, password=PASSWORD
-            )
+            text.format(directory=self.directory, environment=BIN.parent, keystone=self.keystone, password=PASSWORD)
         )
         return path
 

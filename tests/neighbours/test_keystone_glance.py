@@ -143,7 +143,5 @@ def test_a_revoked_token_is_refused(cloud: Cloud) -> None:
 
 
 def test_our_own_identity_is_off(cloud: Cloud) -> None:
-    said = cloud.openstack(
-        *("--os-auth-url", f"{cloud.url}/identity/v3", "token", "issue"), cloud="alice", check=False
-    )
+    said = cloud.openstack(*("--os-auth-url", f"{cloud.url}/identity/v3", "token", "issue"), cloud="alice", check=False)
     assert "410" in said or "Gone" in said

@@ -14,5 +14,6 @@ def load(settings: Settings, db: Database) -> ImageBackend:
     if not settings.image_url:
         return EmbeddedImages(settings, db)
     from computeapi.backends.image.glance import GlanceImages  # keystoneauth1 takes 0.3 s to import
+    from computeapi.backends.service_user import callers_or_service
 
-    return GlanceImages(settings.image_url)
+    return GlanceImages(settings.image_url, callers_or_service(settings))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Glance behind the seam: its v2 API, asked with the caller's own token, by keystoneauth1.
+"""A real Glance behind the seam: its v2 API, asked by keystoneauth1 with the caller's own token; by a host, which has
+none, with the service user's of [identity].
 
 What the caller may see and do is Glance's to say. Questions are asked again where the connection or a proxy in between
 failed; changes and uploads are not.
@@ -39,15 +40,10 @@ _ERRORS: dict[int, type[errors.Error]] = {
 }
 
 
-def context_token(context: Context) -> str:
-    """The token that the caller came with."""
-    return getattr(context, "token", "")
-
-
 class GlanceImages(ImageBackend):
     """Images of the Glance at `url` (with or without /v2). `token` gives the token to ask with."""
 
-    def __init__(self, url: str, token: Callable[[Context], str] = context_token) -> None:
+    def __init__(self, url: str, token: Callable[[Context], str]) -> None:
         self._url = url.rstrip("/").removesuffix("/v2")
         self._token = token
         self._session = Session(timeout=TIMEOUT)

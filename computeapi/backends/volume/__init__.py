@@ -14,6 +14,7 @@ def load(settings: Settings, db: Database, seal: Seal) -> VolumeBackend:
     """The volume backend that the settings ask for."""
     if not settings.volume_url:
         return EmbeddedVolumes(settings, db, seal)
-    from computeapi.backends.volume.cinder import CinderVolumes, service_token  # keystoneauth1 takes 0.3 s to import
+    from computeapi.backends.service_user import service_token  # keystoneauth1 takes 0.3 s to import
+    from computeapi.backends.volume.cinder import CinderVolumes
 
     return CinderVolumes(settings.volume_url, service_token(settings), mounts=settings.volume_directory)

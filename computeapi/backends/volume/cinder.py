@@ -22,11 +22,11 @@ from typing import Any, cast
 import requests
 from keystoneauth1 import exceptions
 from keystoneauth1.adapter import Adapter
-from keystoneauth1.identity.v3 import Password
 from keystoneauth1.session import Session
 from sqlalchemy import Connection
 
 from computeapi import clock, errors
+from computeapi.backends.service_user import BRIEFLY, context_token
 from computeapi.backends.volume.base import (
     Attachment,
     Connected,
@@ -36,13 +36,11 @@ from computeapi.backends.volume.base import (
     VolumeInfo,
 )
 from computeapi.context import Context
-from computeapi.settings import Settings
 
 LOG = logging.getLogger("computeapi.volumes")
 
 VERSION = "volume 3.44"  # the attachments API with os-complete
 TIMEOUT = 60  # seconds without a byte
-BRIEFLY = 5  # the same, while a transaction waits
 INITIATOR = Path("/etc/iscsi/initiatorname.iscsi")
 
 _RETRIES = 2
@@ -56,35 +54,6 @@ _ERRORS: dict[int, type[errors.Error]] = {
     413: errors.QuotaExceeded,  # Cinder's over-limit
     429: errors.TooManyRequests,
 }
-
-
-def context_token(context: Context) -> str:
-    """The token that the caller came with."""
-    return getattr(context, "token", "")
-
-
-def service_token(settings: Settings) -> Callable[[], str]:
-    """What gives the token of the service user of [identity]; keystoneauth1 gets a new one when it must."""
-    url = settings.identity_url or f"{settings.public_url}/identity/v3"
-    plugin = Password(
-        auth_url=url,
-        username=settings.identity_username,
-        password=settings.identity_password,
-        user_domain_name=settings.identity_domain_name,
-        project_name=settings.identity_project_name,
-        project_domain_name=settings.identity_domain_name,
-    )
-    session = Session(plugin, verify=settings.identity_cafile or True, timeout=BRIEFLY)
-
-    def token() -> str:
-        if not settings.identity_password:
-            return ""
-        try:
-            return session.get_token() or ""
-        except exceptions.ClientException as error:
-            raise errors.Unavailable("The identity service can't be reached; try again later.") from error
-
-    return token
 
 
 class CinderVolumes(VolumeBackend):

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens for asking a real Glance or Cinder: the caller's own, and those of the service user of [identity]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from keystoneauth1 import exceptions
+from keystoneauth1.identity.v3 import Password
+from keystoneauth1.session import Session
+
+from computeapi import errors
+from computeapi.context import Context
+from computeapi.settings import Settings
+
+BRIEFLY = 5  # seconds without a byte, while a transaction or a request waits
+
+
+def context_token(context: Context) -> str:
+    """The token that the caller came with."""
+    return getattr(context, "token", "")
+
+
+def service_token(settings: Settings) -> Callable[[], str]:
+    """What gives the token of the service user of [identity]; keystoneauth1 gets a new one when it must."""
+    url = settings.identity_url or f"{settings.public_url}/identity/v3"
+    plugin = Password(
+        auth_url=url,
+        username=settings.identity_username,
+        password=settings.identity_password,
+        user_domain_name=settings.identity_domain_name,
+        project_name=settings.identity_project_name,
+        project_domain_name=settings.identity_domain_name,
+    )
+    session = Session(plugin, verify=settings.identity_cafile or True, timeout=BRIEFLY)
+
+    def token() -> str:
+        if not settings.identity_password:
+            return ""
+        try:
+            return session.get_token() or ""
+        except exceptions.ClientException as error:
+            raise errors.Unavailable("The identity service can't be reached; try again later.") from error
+
+    return token
+
+
+def callers_or_service(settings: Settings) -> Callable[[Context], str]:
+    """What gives the token that a request came with, or, on a host where nobody's is at hand, the service user's."""
+    service = service_token(settings)
+    return lambda context: context_token(context) or service()
