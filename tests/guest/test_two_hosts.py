@@ -323,6 +323,8 @@ def test_a_host_is_lost_and_another_emptied(cloud: Cloud) -> None:
     assert boots
     answer = cloud.api.put("/os-hosts/left", {"maintenance_mode": "enable"})
     assert answer.json == {"host": "left", "maintenance_mode": "on_maintenance"}
+    # Not at once where "right" still cleans up: then the sweep of "left" does it.
+    wait_for(lambda: server.show()["OS-EXT-SRV-ATTR:host"] == "right", "it has left")
     server.settles("ACTIVE", "right")
     server.is_only_on("right")
     assert server.console().count("GUEST-DATA") == boots, "it ran on"
