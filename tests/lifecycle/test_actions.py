@@ -7,6 +7,7 @@ CASES says how a client asks for each; a row without a case fails.
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,6 +55,23 @@ class Case:
 def _port(cloud: Cloud, server_id: str) -> str:
     ports = cloud.api.get(f"/servers/{server_id}/os-interface").json["interfaceAttachments"]
     return str(ports[-1]["port_id"])
+
+
+def _volume(cloud: Cloud, _server_id: str) -> dict[str, str]:
+    """A new one, once it is there."""
+    volume_id = str(cloud.api.post("/os-volumes", {"volume": {"size": 1}}).json["volume"]["id"])
+    wait(lambda: cloud.api.get(f"/os-volumes/{volume_id}").json["volume"]["status"] == "available")
+    return {"volume_id": volume_id}
+
+
+def _attached(cloud: Cloud, server_id: str) -> str:
+    """The last volume that it has; where it has none, one that never was."""
+    found = cloud.api.get(f"/servers/{server_id}/os-volume_attachments").json["volumeAttachments"]
+    return str(found[-1]["volumeId"]) if found else str(uuid.uuid4())
+
+
+def _other_volume(cloud: Cloud, server_id: str) -> dict[str, Any]:
+    return {"volumeAttachment": {"volumeId": _volume(cloud, server_id)["volume_id"]}}
 
 
 def _address(cloud: Cloud, server_id: str) -> dict[str, str]:
@@ -108,6 +126,9 @@ CASES: dict[str, Case] = {
     ),
     "attach_interface": Case((), "POST os-interface", {"interfaceAttachment": {}}, "ACTIVE", RUNNING, 200),
     "detach_interface": Case((), "DELETE os-interface", _port, "ACTIVE", RUNNING),
+    "attach_volume": Case((), "attach", _volume, "ACTIVE", RUNNING),
+    "swap_volume": Case(("attach_volume",), "PUT os-volume_attachments", _other_volume, "ACTIVE", RUNNING, admin=True),
+    "detach_volume": Case(("attach_volume",), "DELETE os-volume_attachments", _attached, "ACTIVE", RUNNING),
     "add_fixed_ip": Case(
         (), "addFixedIp", lambda cloud, _: {"networkId": cloud.network}, "ACTIVE", RUNNING, admin=True
     ),
@@ -136,6 +157,10 @@ def ask(cloud: Cloud, server_id: str, name: str, *, asker: Api | None = None) ->
         return asker.post(f"/servers/{server_id}/os-interface", body)
     if case.wire == "DELETE os-interface":
         return asker.delete(f"/servers/{server_id}/os-interface/{body}")
+    if case.wire == "PUT os-volume_attachments":
+        return asker.put(f"/servers/{server_id}/os-volume_attachments/{_attached(cloud, server_id)}", body)
+    if case.wire == "DELETE os-volume_attachments":
+        return asker.delete(f"/servers/{server_id}/os-volume_attachments/{body}")
     return cloud.act(server_id, case.wire, body, asker=asker)
 
 
