@@ -6,6 +6,8 @@ Both come from PyPI: tools/test installs them in .venv-neighbours.
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,13 +137,21 @@ def test_a_reader_reads(cloud: Cloud) -> None:
 
 def test_a_revoked_token_is_refused(cloud: Cloud) -> None:
     token = cloud.show("token", "issue", cloud="alice")["id"]
-    ask = ("--os-auth-type", "token_endpoint", "--os-endpoint", f"{cloud.url}/v2.1", "--os-token", token)
-    shown = ("flavor", "list", "-f", "value", "-c", "Name")
-    assert "m1.nano" in cloud.openstack(*ask, *shown, cloud="alice")
+    assert _status(f"{cloud.url}/v2.1/flavors", token) == 200
     cloud.openstack("token", "revoke", token, cloud="alice")
-    assert "401" in cloud.openstack(*ask, *shown, cloud="alice", check=False)
+    assert _status(f"{cloud.url}/v2.1/flavors", token) == 401
 
 
-def test_our_own_identity_is_off(cloud: Cloud) -> None:
-    said = cloud.openstack(*("--os-auth-url", f"{cloud.url}/identity/v3", "token", "issue"), cloud="alice", check=False)
-    assert "410" in said or "Gone" in said
+def test_our_own_services_are_off(cloud: Cloud) -> None:
+    token = cloud.show("token", "issue", cloud="alice")["id"]
+    assert _status(f"{cloud.url}/identity/v3/users", token) == 410
+    assert _status(f"{cloud.url}/image/v2/images", token) == 404
+
+
+def _status(url: str, token: str) -> int:
+    asked = urllib.request.Request(url, headers={"X-Auth-Token": token})
+    try:
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
