@@ -92,7 +92,10 @@ class HostNetwork:
         if not _BRIDGED[0].exists() and shutil.which("modprobe"):
             subprocess.run(["modprobe", "br_netfilter"], check=False, capture_output=True, timeout=_SECONDS)
         for path in _BRIDGED:
-            self.run("tee", str(path), text="1")
+            if (
+                self.run("cat", str(path)).strip() != "1"
+            ):  # without root it was set before (etc/computeapi-compute.service)
+                self.run("tee", str(path), text="1")
 
     def apply(self, read: Callable[[], Firewall]) -> Firewall:
         """Make it so. `read` is called when nobody else is at it, so that the last to read is the last to write."""
@@ -157,9 +160,19 @@ class HostNetwork:
         return [] if path is None else ["nsenter", f"--net={path}", "--"]
 
     def _path(self) -> str | None:
-        """The namespace's file; None where it is this process's own."""
+        """The namespace's file; None where it is this process's own.
+
+        A libvirtd that this user may not look at counts as being in ours: for another there is the setting.
+        """
         path = f"/run/netns/{self._namespace}" if self._namespace else _namespace_of(_server(self._uri))
-        return None if path is None or _same(path, "/proc/self/ns/net") else path
+        if path is None:
+            return None
+        try:
+            return None if os.path.samefile(path, "/proc/self/ns/net") else path
+        except OSError as error:
+            if not self._namespace and isinstance(error, PermissionError | FileNotFoundError):
+                return None
+            raise HypervisorError(f"the network namespace {path}: {error}") from error
 
 
 def _run(command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -189,10 +202,3 @@ def _server(uri: str) -> int | None:
 
 def _namespace_of(pid: int | None) -> str | None:
     return None if pid is None else f"/proc/{pid}/ns/net"
-
-
-def _same(one: str, two: str) -> bool:
-    try:
-        return os.path.samefile(one, two)
-    except OSError as error:
-        raise HypervisorError(f"the network namespace {one}: {error}") from error
