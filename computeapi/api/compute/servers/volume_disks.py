@@ -141,9 +141,10 @@ def name_devices(disks: list[Disk]) -> list[str | None]:
 
 def reserve(conn: Connection, call: Call, key: int, server_id: str, rows: list[dict[str, Any]]) -> None:
     """The volumes among a new server's devices are its own."""
-    for row in rows:
-        if row["volume_id"]:
-            call.services.volumes.reserve(
-                conn, call.context, row["volume_id"], row["attachment_id"], server_id, row["device_name"]
-            )
-    block_devices.refresh(conn, key)
+    mine = [row for row in rows if row["volume_id"]]
+    for row in mine:
+        call.services.volumes.reserve(
+            conn, call.context, row["volume_id"], row["attachment_id"], server_id, row["device_name"]
+        )
+    if mine:
+        block_devices.refresh(conn, key)
