@@ -68,7 +68,7 @@ def put(world: World, server: ServerRow, question: str = "console_output", **pay
 def test_an_answer(asking: World) -> None:
     server = asking.prepare(("create",))
     with answering(asking):
-        assert "GUEST-READY" in put(asking, server, lines=3)
+        assert "GUEST-READY" in put(asking, server, lines=9)
         assert put(asking, server, "diagnostics")["memory"] > 0
     assert rows(asking) == []
     with asking.db.read() as conn:

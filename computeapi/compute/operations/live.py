@@ -45,6 +45,7 @@ def clear(work: Work) -> None:
     if "migrate" in work.entry.begun and "migrate" not in work.entry.undone and _is_here(work):
         with work.tools.db.write() as conn:
             conn.execute(select(Server.id).where(Server.id == work.server.id).with_for_update())
+            journal.hold(conn, work.entry)
             _live_here(conn, work)
         return
     places.undefine(work)
@@ -61,6 +62,8 @@ def _is_here(work: Work) -> bool:
 def migrate(work: Work) -> None:
     """The guest runs on the destination."""
     with work.tools.db.write() as conn:
+        if journal.hold(conn, work.entry):
+            raise Cancelled
         places.change_migration(conn, work, status=migrations.RUNNING)
     destination = places.peer(work, DESTINATION)
     disks = [] if places.is_shared(work) else [disk.target for disk in guest.local_disks(work)]
@@ -85,6 +88,7 @@ def _say(work: Work, progress: Progress) -> None:
     left = progress.memory_remaining + progress.disk_remaining
     total = progress.memory_total + progress.disk_total
     with work.tools.db.write() as conn:
+        journal.hold(conn, work.entry)
         places.change_migration(conn, work, **asdict(progress))
     if total:
         work.save(progress=max(0, 100 - 100 * left // total))
