@@ -78,12 +78,19 @@ def says(guest: Guest, pattern: str, count: int = 1) -> None:
     wait_for(said, f"{pattern} of {guest.id}")
 
 
+def appears(inside: Inside, device: str) -> None:
+    """The guest's kernel has it: before that dd would make a file of that name."""
+    wait_for(lambda: inside.run(f"test -b /dev/{device}")[0] == 0, f"{device} of {inside.id}")
+
+
 def write(inside: Inside, device: str, text: str) -> None:
+    appears(inside, device)
     code, said = inside.run(f"printf '%-512s' '{text}' | dd of=/dev/{device} conv=fsync 2>&1 && sync")
     assert code == 0, said
 
 
 def read(inside: Inside, device: str) -> str:
+    appears(inside, device)
     return inside.run(f"dd if=/dev/{device} bs=512 count=1 iflag=direct 2>/dev/null")[1].strip(" \0")
 
 
