@@ -410,7 +410,8 @@ class World:
         """All that there is, but times and how often things were tried."""
         rows = self.dump()
         del rows["action_events"]
-        rows["actions"] = [row for row in rows["actions"] if not row["hidden"]]
+        shown = [row for row in rows["actions"] if not row["hidden"]]
+        rows["actions"] = [row | {"id": number} for number, row in enumerate(shown)]  # a sequence has gaps
         found: dict[str, Any] = {"images": self.images.snapshot()} | {
             name: [{key: value for key, value in row.items() if key not in _NOT_COMPARED} for row in table]
             for name, table in rows.items()
