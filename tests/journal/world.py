@@ -287,6 +287,7 @@ _TIMES = {
     *("switched_at", "reverted_at", "shelved_at", "deleted_at", "attached_at"),
 }
 _NOT_COMPARED = _TIMES | {"epoch", "attempt", "fault_json", "cancel", "payload"}
+_MADE_MEANWHILE = ("actions", "volumes", "volume_attachments")  # by work: a sequence leaves gaps where that was undone
 _ON_A_HOST = (("volumes", "*"), ("networks", "*"), ("dhcp", "*"), ("guests", "uuid, state, spec"))
 _CHANGED = (
     *("networks", "subnets", "servers", "ports", "fixed_ips", "allocations", "migrations", "hosts"),
@@ -410,8 +411,9 @@ class World:
         """All that there is, but times and how often things were tried."""
         rows = self.dump()
         del rows["action_events"]
-        shown = [row for row in rows["actions"] if not row["hidden"]]
-        rows["actions"] = [row | {"id": number} for number, row in enumerate(shown)]  # a sequence has gaps
+        rows["actions"] = [row for row in rows["actions"] if not row["hidden"]]
+        for name in _MADE_MEANWHILE:
+            rows[name] = [row | {"id": number} for number, row in enumerate(rows[name])]
         found: dict[str, Any] = {"images": self.images.snapshot()} | {
             name: [{key: value for key, value in row.items() if key not in _NOT_COMPARED} for row in table]
             for name, table in rows.items()
