@@ -112,7 +112,6 @@ def enqueue(
     lands: dict[str, Any] | None = None,
     hidden: bool = False,
     aside: bool = False,
-    parent_id: int | None = None,
 ) -> int:
     """Write down work for `host`, on a server or on a volume; the row's key.
 
@@ -138,7 +137,6 @@ def enqueue(
             "state": PENDING,
             "queue": host,
             "lane": None if hidden else lane,
-            "parent_id": parent_id,
             "payload": seal.close(payload) if payload else None,
             "lands_json": orjson.dumps(lands or {}).decode(),
             "created_at": moment,

@@ -453,8 +453,6 @@ def clean_up(
     server: ServerRow,
     host: str,
     payload: Mapping[str, Any],
-    *,
-    parent_id: int | None = None,
 ) -> None:
     """Write down that `host`, where the server does not live (any more), shall have nothing of it.
 
@@ -474,7 +472,6 @@ def clean_up(
         payload=dict(payload),
         lands={"hosts": {"here": host}},
         aside=True,
-        parent_id=parent_id,
     )
     desk.db.notify(conn, host)
 

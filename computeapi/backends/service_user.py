@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens for asking a real Glance or Cinder: the caller's own, and those of the service user of [identity]."""
+"""What asking a real Glance and a real Cinder share: how often, and with whose token, the caller's own or that of the
+service user of [identity]."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from keystoneauth1 import exceptions
+from keystoneauth1.adapter import Adapter
 from keystoneauth1.identity.v3 import Password
 from keystoneauth1.session import Session
 
@@ -14,6 +16,23 @@ from computeapi.context import Context
 from computeapi.settings import Settings
 
 BRIEFLY = 5  # seconds without a byte, while a transaction or a request waits
+
+_RETRIES = 2
+_PASSING = [502, 503, 504]
+
+
+def adapter(session: Session, url: str, method: str, context: Context) -> Adapter:
+    """For one request. Questions are asked again where the connection or a proxy in between failed; changes are not."""
+    retries = _RETRIES if method == "GET" else 0
+    return Adapter(
+        session,
+        endpoint_override=url,
+        connect_retries=retries,
+        status_code_retries=retries,
+        retriable_status_codes=_PASSING,
+        global_request_id=context.request_id or None,
+        raise_exc=False,
+    )
 
 
 def context_token(context: Context) -> str:

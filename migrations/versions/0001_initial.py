@@ -673,7 +673,6 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("unwinding", sa.Integer(), nullable=False),
         sa.Column("cancel", sa.Integer(), nullable=False),
-        sa.Column("parent_id", sa.BigInteger(), nullable=True),
         sa.Column("payload", sa.Text(), nullable=True),
         sa.Column("lands_json", sa.Text(), nullable=False),
         sa.Column("result_json", sa.Text(), nullable=True),

@@ -14,19 +14,17 @@ from typing import Any, cast
 
 import requests
 from keystoneauth1 import exceptions
-from keystoneauth1.adapter import Adapter
 from keystoneauth1.session import Session
 
 from computeapi import clock, errors
 from computeapi.backends.image.base import ATTRIBUTES, ImageBackend, ImageInfo, check_property_name, is_id
+from computeapi.backends.service_user import adapter
 from computeapi.context import Context
 
 PATCH = "application/openstack-images-v2.1-json-patch"
 CHUNK = 1024 * 1024  # bytes
 TIMEOUT = 60  # seconds without a byte
 
-_RETRIES = 2
-_PASSING = [502, 503, 504]
 _ERRORS: dict[int, type[errors.Error]] = {
     400: errors.BadRequest,
     401: errors.Unauthorized,
@@ -122,19 +120,10 @@ class GlanceImages(ImageBackend):
         token = self._token(context)
         if not token:
             raise errors.Unauthorized("There is no token to ask the image service with.")
-        retries = _RETRIES if method == "GET" else 0
-        adapter = Adapter(
-            self._session,
-            endpoint_override=self._url,
-            connect_retries=retries,
-            status_code_retries=retries,
-            retriable_status_codes=_PASSING,
-            global_request_id=context.request_id or None,
-            raise_exc=False,
-        )
         headers = {"X-Auth-Token": token, "Accept": "*/*", **more.pop("headers", {})}
         try:
-            answer = adapter.request(path, method, headers=headers, authenticated=False, **more)
+            asked = adapter(self._session, self._url, method, context)
+            answer = asked.request(path, method, headers=headers, authenticated=False, **more)
         except exceptions.ClientException as error:
             raise errors.Unavailable("The image service can't be reached; try again later.") from error
         if answer.status_code >= 400:

@@ -21,12 +21,11 @@ from typing import Any, cast
 
 import requests
 from keystoneauth1 import exceptions
-from keystoneauth1.adapter import Adapter
 from keystoneauth1.session import Session
 from sqlalchemy import Connection
 
 from computeapi import clock, errors
-from computeapi.backends.service_user import BRIEFLY, context_token
+from computeapi.backends.service_user import BRIEFLY, adapter, context_token
 from computeapi.backends.volume.base import (
     Attachment,
     Connected,
@@ -43,8 +42,6 @@ VERSION = "volume 3.44"  # the attachments API with os-complete
 TIMEOUT = 60  # seconds without a byte
 INITIATOR = Path("/etc/iscsi/initiatorname.iscsi")
 
-_RETRIES = 2
-_PASSING = [502, 503, 504]
 _ERRORS: dict[int, type[errors.Error]] = {
     400: errors.BadRequest,
     401: errors.Unauthorized,
@@ -246,21 +243,12 @@ class CinderVolumes(VolumeBackend):
         headers = {"X-Auth-Token": token, "OpenStack-API-Version": VERSION}
         if as_service:
             headers["X-Service-Token"] = token
-        retries = _RETRIES if method == "GET" else 0
-        adapter = Adapter(
-            self._session,
-            endpoint_override=self._url,
-            connect_retries=retries,
-            status_code_retries=retries,
-            retriable_status_codes=_PASSING,
-            global_request_id=context.request_id or None,
-            raise_exc=False,
-        )
         more: dict[str, Any] = {"json": body} if body is not None else {}
         if params:
             more["params"] = dict(params)
         try:
-            answer = adapter.request(path, method, headers=headers, authenticated=False, timeout=timeout, **more)
+            asked = adapter(self._session, self._url, method, context)
+            answer = asked.request(path, method, headers=headers, authenticated=False, timeout=timeout, **more)
         except exceptions.ClientException as error:
             raise errors.Unavailable("The volume service can't be reached; try again later.") from error
         if answer.status_code >= 400:

@@ -18,12 +18,7 @@ def fetch_image(work: Work) -> None:
     """The image's bytes are on this host, as the base of its servers' disks."""
     work.save(task_state=states.BLOCK_DEVICE_MAPPING)
     if work.server.image_id:
-        ensure_image(work, work.server.image_id)
-
-
-def ensure_image(work: Work, image_id: str) -> None:
-    """An image's bytes are on this host."""
-    base_image.ensure(work, image_id)
+        base_image.ensure(work, work.server.image_id)
 
 
 def make_disks(work: Work) -> None:

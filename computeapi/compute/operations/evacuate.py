@@ -8,7 +8,7 @@ from contextlib import suppress
 from sqlalchemy import Connection
 
 from computeapi import scheduler, states
-from computeapi.compute import guest
+from computeapi.compute import base_image, guest
 from computeapi.compute.operation import DESTINATION, SOURCE, Operation, Step, Work
 from computeapi.compute.operations import build, firewall, places, rebuild
 from computeapi.db.queries import migrations
@@ -21,7 +21,7 @@ def make_disks(work: Work) -> None:
     if places.is_shared(work):
         return
     if work.server.image_id:
-        build.ensure_image(work, work.server.image_id)
+        base_image.ensure(work, work.server.image_id)
     build.make_disks(work)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from computeapi import states
-from computeapi.compute import guest
+from computeapi.compute import base_image, guest
 from computeapi.compute.operation import Cancelled, Operation, Step, Work
 from computeapi.compute.operations import build
 from computeapi.compute.operations.power import shut_down
@@ -37,7 +37,7 @@ def stay_off(work: Work) -> None:
 def fetch_image(work: Work) -> None:
     """The new image is on this host."""
     work.save(task_state=states.REBUILD_BLOCK_DEVICE_MAPPING)
-    build.ensure_image(work, work.server.image_id)
+    base_image.ensure(work, work.server.image_id)
 
 
 def renew_disks(work: Work) -> None:

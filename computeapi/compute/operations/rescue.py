@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from computeapi import clock
-from computeapi.compute import guest
+from computeapi.compute import base_image, guest
 from computeapi.compute.operation import Operation, Step, Work
 from computeapi.compute.operations import build, power
 from computeapi.compute.operations.rebuild import stay_off, switch_off
@@ -24,7 +24,7 @@ def _config_drive(work: Work) -> str:
 
 def fetch_image(work: Work) -> None:
     """The rescue image is on this host."""
-    build.ensure_image(work, work.entry.payload["image_id"])
+    base_image.ensure(work, work.entry.payload["image_id"])
 
 
 def make_disks(work: Work) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, select, update
 
 from computeapi import clock, journal, lifecycle, scheduler, states
-from computeapi.compute import guest
+from computeapi.compute import base_image, guest
 from computeapi.compute.operation import Operation, Step, Work
 from computeapi.compute.operations import build, snapshot
 from computeapi.compute.operations.rebuild import stay_off, switch_off
@@ -117,7 +117,7 @@ def make_disks(work: Work) -> None:
         base = None
         if disk.volume == root:
             image_id = work.entry.payload["image_id"]
-            build.ensure_image(work, image_id)
+            base_image.ensure(work, image_id)
             base = guest.base_name(image_id)
         work.driver.ensure_disk(disk.volume, disk.size_gb, base)
 

@@ -55,7 +55,6 @@ class Action(Base):
     attempt: Mapped[int] = mapped_column(default=0)
     unwinding: Mapped[int] = mapped_column(default=0)  # 1: a step failed, undoing
     cancel: Mapped[int] = mapped_column(default=0)  # 1: delete waits behind; stop at the next step
-    parent_id: Mapped[BigInt | None]
     payload: Mapped[LongText | None]  # encrypted JSON; erased when closed
     lands_json: Mapped[Json] = mapped_column(default="{}")  # {"ok": {column: value}, "failed": {column: value}}
     result_json: Mapped[Json | None]  # a question's answer
