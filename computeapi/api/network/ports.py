@@ -130,7 +130,7 @@ def make(
     subnets = changes.subnets_for_ports(conn, network.id)
     taken = _take_all(conn, network.uuid, key, _choose(network.uuid, subnets, fixed_ips))
     if mac is None and taken:
-        addresses.settle_mac(conn, key, network.id, taken[0])
+        addresses.settle_mac(conn, key, network.uuid, taken[0])
     return port_uuid
 
 

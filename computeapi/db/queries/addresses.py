@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
 
 from computeapi import clock, errors
 from computeapi.db.models import FixedIp, Network, Port, Server, Subnet
@@ -133,11 +133,18 @@ _VISIBLE_NETWORK = (
     .with_for_update(read=True)
 )
 _SUBNETS = (
-    select(Subnet.id, Subnet.cidr, Subnet.ip_version)
+    select(Subnet.id, Subnet.cidr, Subnet.ip_version, Network.uuid)
+    .join(Network, Network.id == Subnet.network_id)
     .where(Subnet.network_id == bindparam("network_id"))
     .order_by(Subnet.id)
 )
 _OF_MAC = select(Port.id).where(Port.mac == bindparam("mac"))
+_OTHER = Port.__table__.alias("other")
+_SET_FREE_MAC = (
+    update(Port)
+    .where(Port.id == bindparam("key"), ~exists().where(_OTHER.c.mac == bindparam("new_mac")))
+    .values(mac=bindparam("new_mac"))
+)
 _NETWORK_UUID = select(Network.uuid).where(Network.id == bindparam("key"))
 _RANGE = (
     select(Subnet.cidr, Subnet.first_offset, Subnet.next_offset, Subnet.last_offset, Subnet.pools_json)
@@ -212,16 +219,19 @@ def create_port(
         families = ([row[0] for row in subnets if row[2] == version] for version in (4, 6))
         taken = [take_any_address(conn, keys, port_key) for keys in families if keys]  # one, or two
     if mac is None and taken:
-        settle_mac(conn, port_key, network_key, taken[0])
+        settle_mac(conn, port_key, subnets[0][3], taken[0])
     return port_key
 
 
 def insert_port(conn: Connection, network_key: int, *, mac: str | None = None, **columns: Any) -> tuple[int, str]:
     """A port without addresses; its key and id."""
     port_uuid = str(uuid.uuid4())
+    groups = security_groups.groups_at_first(conn, columns)
+    if groups:
+        columns["security_groups_json"] = security_groups.groups_json(groups)
     values = {"mac": mac or _new_mac(conn), "created_at": clock.now(), **columns}
     key = insert_row(conn, Port, {"uuid": port_uuid, "network_id": network_key, **values})
-    security_groups.begin_port(conn, key, columns)
+    security_groups.begin_port(conn, key, groups, columns.get("device_owner"))
     return key, port_uuid
 
 
@@ -237,12 +247,10 @@ def may_have(cidr: str, address: str) -> bool:
     return wanted in network and 0 < offset <= min(last, MAX_OFFSET)
 
 
-def settle_mac(conn: Connection, port_key: int, network_key: int, address: str) -> None:
-    """The MAC address that goes with the IP address: a freed one can be used again at once (computeapi.macs)."""
-    network_uuid = conn.execute(_NETWORK_UUID, {"key": network_key}).scalar_one()
-    mac = mac_for(network_uuid, address)
-    if conn.execute(_OF_MAC, {"mac": mac}).first() is None:
-        update_row(conn, Port, port_key, {"mac": mac})
+def settle_mac(conn: Connection, port_key: int, network_uuid: str, address: str) -> None:
+    """The MAC address that goes with the IP address, if no port has it: a freed one can be used again at once
+    (computeapi.macs)."""
+    conn.execute(_SET_FREE_MAC, {"key": port_key, "new_mac": mac_for(network_uuid, address)})
 
 
 def _new_mac(conn: Connection) -> str:

@@ -8,7 +8,7 @@ once more in its own row for lists; `set_port_groups` writes both.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import orjson
@@ -337,24 +337,40 @@ def set_port_groups(conn: Connection, port_key: int, groups: Sequence[Any]) -> N
             )
         )
     if keys - before:
-        # A group that is being deleted has its row locked: whoever comes second finds it gone.
-        conn.execute(_KEEP_GROUPS, {"keys": sorted(keys)}).all()
-        links = [{"port_id": port_key, "group_id": key} for key in sorted(keys - before)]
-        insert_rows(conn, PortSecurityGroup, links)
-        firewall.groups_changed(conn, keys - before)
-    text = orjson.dumps([row.uuid for row in groups]).decode()
-    update_row(conn, Port, port_key, {"security_groups_json": text})
+        _link(conn, port_key, keys - before)
+    update_row(conn, Port, port_key, {"security_groups_json": groups_json(groups)})
 
 
-def begin_port(conn: Connection, port_key: int, columns: Mapping[str, Any]) -> None:
-    """What holds for a new port of which nobody said anything: the default group; for the cloud's own ports none."""
-    if columns.get("device_owner") == ROUTER_INTERFACE:
-        firewall.networks_changed(conn, [port_key])
+def _link(conn: Connection, port_key: int, groups: Set[int]) -> None:
+    keys = sorted(groups)
+    # A group that is being deleted has its row locked: whoever comes second finds it gone.
+    conn.execute(_KEEP_GROUPS, {"keys": keys}).all()
+    insert_rows(conn, PortSecurityGroup, [{"port_id": port_key, "group_id": key} for key in keys])
+    firewall.groups_changed(conn, keys)
+
+
+def groups_json(groups: Sequence[Any]) -> str:
+    """What a port's own row says of its groups (id, uuid)."""
+    return orjson.dumps([row.uuid for row in groups]).decode()
+
+
+def groups_at_first(conn: Connection, columns: Mapping[str, Any]) -> list[Any]:
+    """id and uuid of the groups of a new port of which nobody said anything: the default one; the cloud's own ports
+    have none."""
     project_id = columns.get("project_id")
     if project_id is None or columns.get("device_owner", "").startswith("network:"):
-        return
-    if columns.get("port_security", 1) and columns.get("security_groups_json") is None:
-        set_port_groups(conn, port_key, [ensure_default(conn, project_id)])
+        return []
+    if not columns.get("port_security", 1) or columns.get("security_groups_json") is not None:
+        return []
+    return [ensure_default(conn, project_id)]
+
+
+def begin_port(conn: Connection, port_key: int, groups: Sequence[Any], device_owner: str | None) -> None:
+    """A new port has these groups (id, uuid), as its row says. Hosts are told."""
+    if device_owner == ROUTER_INTERFACE:
+        firewall.networks_changed(conn, [port_key])
+    if groups:
+        _link(conn, port_key, {row.id for row in groups})
 
 
 def forget_ports(conn: Connection, keys: Sequence[int]) -> None:
