@@ -25,7 +25,7 @@ import orjson
 
 from computeapi import endpoint as rows
 from computeapi import errors, logs, routes, settings, versions
-from computeapi.backends import identity, image, volume
+from computeapi.backends import identity, image, network, volume
 from computeapi.backends.volume.embedded import EmbeddedVolumes
 from computeapi.db.engine import Database
 from computeapi.endpoint import Endpoint
@@ -61,9 +61,13 @@ def create_app(settings: Settings, requests: Requests | None = None, **given: An
     for service, table in routes.ROUTES.items():
         if service == "volume" and not isinstance(services.volumes, EmbeddedVolumes):
             continue  # a real Cinder has the volumes
+        if service == "network" and services.neutron is not None:
+            continue  # and a real Neutron the networks
         for path, methods in table.items():
             app.add_route(routes.PREFIX[service] + path, Resource(services, service, methods))
     app.add_sink(_Nowhere(services), "/")
+    if services.neutron is not None:
+        app.add_sink(_Elsewhere(services, settings.network_url), routes.PREFIX["network"])
     if not given:
         gc.collect()
         gc.freeze()
@@ -94,6 +98,7 @@ def make_services(settings: Settings, **given: Any) -> Services:
         images=given.get("images") or image.load(settings, db),
         volumes=given.get("volumes") or volume.load(settings, db, seal),
         seal=seal,
+        neutron=given["neutron"] if "neutron" in given else network.load(settings),
     )
 
 
@@ -141,6 +146,18 @@ class _Nowhere:
     def __call__(self, req: falcon.Request, resp: falcon.Response, **params: str) -> None:
         rows.authenticate(self._services, req.context.service, None, req)
         raise errors.NotFound
+
+
+class _Elsewhere(_Nowhere):
+    """A service that another answers: its clients are told where."""
+
+    def __init__(self, services: Services, url: str) -> None:
+        super().__init__(services)
+        self._url = url
+
+    def __call__(self, req: falcon.Request, resp: falcon.Response, **params: str) -> None:
+        rows.authenticate(self._services, req.context.service, None, req)
+        raise errors.NotFound(f"This cloud's network service is not embedded: it answers at {self._url}")
 
 
 class Entry:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from computeapi.backends.identity.base import Authenticator
 from computeapi.backends.image.base import ImageBackend
@@ -12,6 +13,9 @@ from computeapi.db.engine import Database
 from computeapi.policy import Policy
 from computeapi.sealing import Seal
 from computeapi.settings import Settings
+
+if TYPE_CHECKING:  # keystoneauth1 takes 0.3 s to import
+    from computeapi.backends.network.neutron import Neutron
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +29,4 @@ class Services:
     images: ImageBackend
     volumes: VolumeBackend
     seal: Seal
+    neutron: Neutron | None = None  # None: the network is embedded

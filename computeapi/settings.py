@@ -186,6 +186,16 @@ class Settings:
         8775, "compute", "Port of this host that guests are led to when they ask 169.254.169.254. 0: nobody answers."
     )
     force_config_drive: bool = _option(True, "compute", "Give every server a config drive.")
+    network_url: str = _option(
+        "", "network", "A real Neutron's URL. Empty: the embedded network service answers, on libvirt's networks."
+    )
+    vif_plugging_timeout: int = _option(
+        0, "network", "How long a new server waits until the real Neutron has plugged its interfaces. 0: it does not."
+    )
+    vif_plugging_is_fatal: bool = _option(True, "network", "A new server that waited for that in vain is in error.")
+    ovs_bridge: str = _option(
+        "br-int", "network", "The hosts' Open vSwitch bridge, where the real Neutron does not name it."
+    )
     dhcp_domain: str = _option("novalocal", "network", "Domain of guests' host names.")
     default_floating_pool: str = _option(
         "nova", "network", "The external network that floating IPs come from where none is named."

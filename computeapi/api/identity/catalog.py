@@ -103,7 +103,12 @@ def of(call: Call, project_id: str | None) -> list[dict[str, Any]]:
 def _url(call: Call, service: Service) -> str:
     """Where a service is; another's, where the settings say so. {project_id} is left in it."""
     settings = call.services.settings
-    outside = {"image": settings.image_url, "block-storage": settings.volume_url, "volumev3": settings.volume_url}
+    outside = {
+        "image": settings.image_url,
+        "network": settings.network_url,
+        "block-storage": settings.volume_url,
+        "volumev3": settings.volume_url,
+    }
     return outside.get(service.type) or call.host_url + service.path
 
 
