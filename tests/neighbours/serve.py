@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python serve.py MODULE PORT: the WSGI `application` of a module of Keystone's or Glance's, under gunicorn.
+"""python serve.py MODULE PORT: the WSGI `application` of a module of Keystone's, Glance's or Neutron's, under gunicorn.
 
-Run by the Python of .venv-neighbours. Both services read sys.argv when they are imported, so gunicorn's own command
+Run by the Python of .venv-neighbours. They read sys.argv when they are imported, so gunicorn's own command
 will not do.
 """
 

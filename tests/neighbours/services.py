@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Keystone and a real Glance from PyPI, on loopback ports, with databases in a directory of the test's."""
+"""A real Keystone, Glance and Neutron from PyPI, on loopback ports, with databases in a directory of the test's."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.clients.clouds import REPOSITORY, free_port
 
 BIN = REPOSITORY / ".venv-neighbours" / "bin"
 SERVE = Path(__file__).with_name("serve.py")
+INSIDE = Path(__file__).with_name("inside")  # what runs in Python of .venv-neighbours, inside the services
 PASSWORD = "neighbours"
 
 _KEYSTONE = """
@@ -61,6 +62,56 @@ user_domain_name = Default
 project_domain_name = Default
 token_cache_time = -1
 """
+_NEUTRON = """
+[DEFAULT]
+log_file = {directory}/neutron.log
+state_path = {directory}/neutron
+api_paste_config = {environment}/etc/neutron/api-paste.ini
+auth_strategy = keystone
+core_plugin = ml2
+service_plugins = router
+transport_url = fake://
+notify_nova_on_port_status_changes = {events}
+notify_nova_on_port_data_changes = {events}
+send_events_interval = 1
+[oslo_concurrency]
+lock_path = {directory}/neutron
+[database]
+connection = sqlite:///{directory}/neutron.db
+[ml2]
+type_drivers = flat,vlan,vxlan,local
+project_network_types = vxlan
+mechanism_drivers = bind_anywhere
+extension_drivers = port_security,dns
+[ml2_type_flat]
+flat_networks = *
+[ml2_type_vlan]
+network_vlan_ranges = physnet1:100:199
+[ml2_type_vxlan]
+vni_ranges = 1:1000
+[oslo_policy]
+policy_file = {directory}/none.yaml
+[keystone_authtoken]
+www_authenticate_uri = {keystone}
+auth_url = {keystone}
+auth_type = password
+username = neutron
+password = {password}
+project_name = service
+user_domain_name = Default
+project_domain_name = Default
+token_cache_time = -1
+[nova]
+auth_url = {keystone}
+auth_type = password
+username = neutron
+password = {password}
+project_name = service
+user_domain_name = Default
+project_domain_name = Default
+region_name = RegionOne
+endpoint_type = public
+"""
 
 
 @dataclass
@@ -70,6 +121,7 @@ class Neighbours:
     directory: Path
     keystone_port: int = field(default_factory=free_port)
     glance_port: int = field(default_factory=free_port)
+    neutron_port: int = field(default_factory=free_port)
     _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -81,6 +133,11 @@ class Neighbours:
     def glance(self) -> str:
         """Glance's URL."""
         return f"http://127.0.0.1:{self.glance_port}"
+
+    @property
+    def neutron(self) -> str:
+        """Neutron's URL, without /v2.0."""
+        return f"http://127.0.0.1:{self.neutron_port}"
 
     def start_keystone(self) -> None:
         """With the user admin, whose password is PASSWORD."""
@@ -105,19 +162,36 @@ class Neighbours:
         self._run("glance-manage", "--config-file", str(config), "db_sync")
         self._serve("glance.wsgi.api", self.glance_port, {"OS_GLANCE_CONFIG_DIR": str(self.directory)}, self.glance)
 
+    def start_neutron(self, *, events: bool = False) -> None:
+        """Asks that Keystone as its user neutron. ML2, whose ports are bound at once on every host (inside/binding.py),
+        and routers and floating IPs as rows: no agent runs, and no packet flows. With `events` it tells the compute
+        service of Keystone's catalog of ports that were plugged (os-server-external-events)."""
+        config = self._write("neutron.conf", _NEUTRON, events=str(events).lower())
+        (self.directory / "neutron").mkdir()
+        self._run("python", str(INSIDE / "neutron_tables.py"), f"sqlite:///{self.directory}/neutron.db")
+        self._plugin("neutron.ml2.mechanism_drivers", "bind_anywhere", "binding:BindAnywhere")
+        environment = {"OS_NEUTRON_CONFIG_FILES": str(config), "PYTHONPATH": f"{INSIDE}:{self.directory}/plugins"}
+        self._serve("neutron.wsgi.api", self.neutron_port, environment, self.neutron)
+
     def close(self) -> None:
-        """Both end."""
+        """All end."""
         for process in self._running:
             process.terminate()
         for process in self._running:
             process.wait(30)
 
-    def _write(self, name: str, text: str) -> Path:
+    def _write(self, name: str, text: str, **more: str) -> Path:
         path = self.directory / name
-        path.write_text(
-            text.format(directory=self.directory, environment=BIN.parent, keystone=self.keystone, password=PASSWORD)
-        )
+        about = {"directory": self.directory, "environment": BIN.parent, "keystone": self.keystone}
+        path.write_text(text.format(**about, password=PASSWORD, **more))
         return path
+
+    def _plugin(self, group: str, name: str, where: str) -> None:
+        """An entry point, as a package of that name would bring it."""
+        about = self.directory / "plugins" / f"neighbours_{name}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: neighbours-{name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {where}\n")
 
     def _run(self, name: str, *arguments: str) -> None:
         done = subprocess.run([BIN / name, *arguments], check=False, capture_output=True, text=True, timeout=180)
