@@ -71,6 +71,7 @@ auth_strategy = keystone
 core_plugin = ml2
 service_plugins = router
 transport_url = fake://
+dhcp_agent_notification = false
 notify_nova_on_port_status_changes = {events}
 notify_nova_on_port_data_changes = {events}
 send_events_interval = 1
@@ -100,7 +101,7 @@ password = {password}
 project_name = service
 user_domain_name = Default
 project_domain_name = Default
-token_cache_time = -1
+token_cache_time = 60
 [nova]
 auth_url = {keystone}
 auth_type = password
@@ -112,6 +113,62 @@ project_domain_name = Default
 region_name = RegionOne
 endpoint_type = public
 """
+_CINDER = """
+[DEFAULT]
+log_file = {directory}/cinder.log
+state_path = {directory}/cinder
+host = cinder
+api_paste_config = {environment}/etc/cinder/api-paste.ini
+resource_query_filters_file = {environment}/etc/cinder/resource_filters.json
+auth_strategy = keystone
+transport_url = fake://
+osapi_volume_listen = 127.0.0.1
+osapi_volume_listen_port = {port}
+osapi_volume_workers = 1
+enabled_backends = files,fake
+default_volume_type = files
+report_interval = 2
+glance_api_servers = {glance}
+[files]
+volume_driver = files.FilesDriver
+volume_backend_name = files
+nfs_shares_config = {directory}/shares
+nfs_mount_point_base = {directory}/volumes
+nfs_snapshot_support = true
+nas_secure_file_operations = false
+nas_secure_file_permissions = false
+[fake]
+volume_driver = cinder.tests.fake_driver.FakeLoggingVolumeDriver
+volume_backend_name = fake
+[oslo_concurrency]
+lock_path = {directory}/cinder
+[database]
+connection = sqlite:///{directory}/cinder.db
+[oslo_policy]
+policy_file = {directory}/none.yaml
+[keystone_authtoken]
+www_authenticate_uri = {keystone}
+auth_url = {keystone}
+auth_type = password
+username = cinder
+password = {password}
+project_name = service
+user_domain_name = Default
+project_domain_name = Default
+token_cache_time = 60
+service_token_roles = service
+service_token_roles_required = true
+[nova]
+auth_url = {keystone}
+auth_type = password
+username = cinder
+password = {password}
+project_name = service
+user_domain_name = Default
+project_domain_name = Default
+region_name = RegionOne
+interface = public
+"""
 
 
 @dataclass
@@ -122,6 +179,8 @@ class Neighbours:
     keystone_port: int = field(default_factory=free_port)
     glance_port: int = field(default_factory=free_port)
     neutron_port: int = field(default_factory=free_port)
+    cinder_port: int = field(default_factory=free_port)
+    compute_port: int = field(default_factory=free_port)  # our own
     _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -138,6 +197,16 @@ class Neighbours:
     def neutron(self) -> str:
         """Neutron's URL, without /v2.0."""
         return f"http://127.0.0.1:{self.neutron_port}"
+
+    @property
+    def cinder(self) -> str:
+        """Cinder's URL."""
+        return f"http://127.0.0.1:{self.cinder_port}/v3"
+
+    @property
+    def volumes(self) -> Path:
+        """Where Cinder's backend `files` keeps volumes, as a mount of NFS would show them on each host."""
+        return self.directory / "volumes"
 
     def start_keystone(self) -> None:
         """With the user admin, whose password is PASSWORD."""
@@ -173,6 +242,18 @@ class Neighbours:
         environment = {"OS_NEUTRON_CONFIG_FILES": str(config), "PYTHONPATH": f"{INSIDE}:{self.directory}/plugins"}
         self._serve("neutron.wsgi.api", self.neutron_port, environment, self.neutron)
 
+    def start_cinder(self) -> None:
+        """Asks that Keystone as its user cinder. Its API, scheduler and volume service are one process
+        (inside/cinder_services.py), with two backends: `files` (NFS's driver, whose share is a directory:
+        inside/files.py) and `fake` (Cinder's own for tests, whose volumes nobody can reach)."""
+        config = self._write("cinder.conf", _CINDER, port=str(self.cinder_port), glance=self.glance)
+        for path in (self.directory / "cinder", self.volumes):
+            path.mkdir()
+        (self.directory / "shares").write_text("127.0.0.1:/volumes\n")
+        self._run("cinder-manage", "--config-file", str(config), "db", "sync")
+        command = [str(INSIDE / "cinder_services.py"), "--config-file", str(config)]
+        self._begin("cinder", command, {"PYTHONPATH": str(INSIDE)}, f"http://127.0.0.1:{self.cinder_port}/")
+
     def close(self) -> None:
         """All end."""
         for process in self._running:
@@ -194,24 +275,25 @@ class Neighbours:
         (about / "entry_points.txt").write_text(f"[{group}]\n{name} = {where}\n")
 
     def _run(self, name: str, *arguments: str) -> None:
-        done = subprocess.run([BIN / name, *arguments], check=False, capture_output=True, text=True, timeout=180)
+        done = subprocess.run([BIN / name, *arguments], check=False, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{name} {arguments}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
 
     def _serve(self, module: str, port: int, environment: dict[str, str], url: str) -> None:
-        log = self.directory / f"{module}.out"
+        self._begin(module, [str(SERVE), module, str(port)], environment, url)
+
+    def _begin(self, name: str, command: list[str], environment: dict[str, str], url: str) -> None:
+        """A program in Python of .venv-neighbours, which soon answers at the URL."""
+        log = self.directory / f"{name}.out"
+        path = {"PATH": f"{BIN}:{os.environ['PATH']}"}
         with log.open("wb") as output:
-            self._running.append(
-                subprocess.Popen(
-                    [BIN / "python", SERVE, module, str(port)],
-                    env={**os.environ, **environment},
-                    stdout=output,
-                    stderr=output,
-                )
+            process = subprocess.Popen(
+                [BIN / "python", *command], env={**os.environ, **path, **environment}, stdout=output, stderr=output
             )
-        until = time.monotonic() + 90
+        self._running.append(process)
+        until = time.monotonic() + 180
         while not _answers(url):
-            if time.monotonic() > until or self._running[-1].poll() is not None:
-                pytest.fail(f"{module} does not answer: {log.read_text()[-3000:]}")
+            if time.monotonic() > until or process.poll() is not None:
+                pytest.fail(f"{name} does not answer: {log.read_text()[-3000:]}")
             time.sleep(0.2)
 
 

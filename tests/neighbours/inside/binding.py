@@ -11,7 +11,7 @@ from neutron_lib.plugins.ml2 import api
 
 
 class BindAnywhere(api.MechanismDriver):  # type: ignore[misc]
-    """Every host reaches every network: by a bridge `brq…`, as with Linux bridges. The host `unbindable` reaches none."""
+    """By a bridge `brq…`, as with Linux bridges. The host `unbindable` reaches no network, all others each."""
 
     def initialize(self) -> None:
         """Nothing to prepare."""

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The neighbours, started once for all tests here: they take the longest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.clients.clouds import Cloud
+from tests.neighbours.clouds import NeighbourCloud, fill_keystone, fill_neutron, write_clouds
+from tests.neighbours.services import BIN, Neighbours
+
+
+@pytest.fixture(scope="session")
+def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+    """Keystone, Glance and Neutron; users `alice` (member) and `rita` (reader) of the project `wonderland`, and
+    `tweedledee` (member) of another."""
+    if not (BIN / "keystone-manage").exists():
+        pytest.skip("the neighbours are not in .venv-neighbours: tools/test installs them")
+    neighbours = Neighbours(tmp_path_factory.mktemp("neighbours"))
+    try:
+        neighbours.start_keystone()
+        write_clouds(neighbours)
+        endpoints = {
+            "compute": f"http://127.0.0.1:{neighbours.compute_port}/v2.1",
+            "image": neighbours.glance,
+            "network": f"http://127.0.0.1:{neighbours.compute_port}/network",
+        }
+        fill_keystone(neighbours, endpoints)
+        with ThreadPoolExecutor() as pool:
+            for started in [pool.submit(neighbours.start_glance), pool.submit(neighbours.start_neutron)]:
+                started.result()
+        fill_neutron(neighbours)
+        yield neighbours
+    finally:
+        neighbours.close()
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory, neighbours: Neighbours) -> Iterator[Cloud]:
+    """Our cloud beside them, on the simulator."""
+    cloud = NeighbourCloud(
+        tmp_path_factory.mktemp("cloud"),
+        ["--hypervisor", "simulator"],
+        port=neighbours.compute_port,
+        neighbours=neighbours,
+    )
+    try:
+        cloud.start()
+        yield cloud
+    finally:
+        cloud.stop()
