@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,11 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.ops.servers import REPOSITORY, Cloud, wait_for
+from tests.ops.servers import REPOSITORY, Cloud, fetch, free_port, wait_for
 from tests.ops.test_metrics import workers
 
 CONF = "[api]\nworkers = 2\nthreads = 4\n"
@@ -88,6 +90,90 @@ def test_reload(cloud: Cloud) -> None:
         assert load.failed == []
         assert load.done > 100
     assert "the settings can't be read" in (cloud.directory / "api.out").read_text()
+
+
+def children(pid: int) -> set[int]:
+    """The processes that it has started and that run."""
+    try:
+        return {int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    except OSError:
+        return set()
+
+
+def second_master(cloud: Cloud, load: Load, first: int) -> int:
+    """SIGUSR2 has started one, beside the first, and it has workers; its process id."""
+    before = children(first)
+    os.kill(first, signal.SIGUSR2)
+    wait_for(lambda: any(len(children(pid)) == 2 for pid in children(first)), "a second master has workers")
+    (new,) = children(first) - before
+    load.more()
+    return new
+
+
+def gone(pid: int) -> bool:
+    """Whether that process has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_new_program_in_its_place(cloud: Cloud) -> None:
+    """USR2 and TERM: a second master takes the same sockets, and the first one ends. What was counted stays counted."""
+    metrics = f"127.0.0.1:{free_port()}"
+    cloud.write_conf(f"{CONF}[metrics]\napi_metrics_listen = {metrics}\n")
+    new = 0
+    with cloud.running("api") as api:
+        cloud.wait_until_it_answers()
+        try:
+            with Load(cloud.port) as load:
+                load.more()
+                new = second_master(cloud, load, api.pid)
+                load.more()
+                api.terminate()
+                assert api.wait(45) == 0
+                load.more()
+            assert load.failed == []
+            counted = re.findall(
+                r'requests_total{[^}]*"/healthcheck/ready"[^}]*} (\S+)', fetch(f"http://{metrics}/metrics")[1]
+            )
+            assert sum(map(float, counted)) >= load.done
+        finally:
+            end(new)
+
+
+def end(pid: int) -> None:
+    """A master that is nobody's child."""
+    if pid:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: gone(pid), "it has ended")
+
+
+def test_gunicorn_as_a_daemon(cloud: Cloud, tmp_path: Path) -> None:
+    """etc/gunicorn.conf.py, and USR2, WINCH, QUIT as gunicorn's own document has it."""
+    pid_file = tmp_path / "pid"
+    command = [str(Path(sys.executable).with_name("gunicorn")), "--daemon", "--pid", str(pid_file)]
+    command += ["--config", str(REPOSITORY / "etc" / "gunicorn.conf.py")]
+    subprocess.run(command, cwd=REPOSITORY, env={**cloud.environment, "COMPUTEAPI_LOG_DIR": str(tmp_path)}, check=True)
+    first = second = 0
+    try:
+        cloud.wait_until_it_answers()
+        first = int(pid_file.read_text())
+        with Load(cloud.port) as load:
+            load.more()
+            second = second_master(cloud, load, first)
+            os.kill(first, signal.SIGWINCH)
+            wait_for(lambda: children(first) == {second}, "the first one's workers have ended")
+            load.more()
+            os.kill(first, signal.SIGQUIT)
+            wait_for(lambda: gone(first), "the first one has ended")
+            load.more()
+        assert load.failed == []
+        wait_for(lambda: pid_file.exists() and pid_file.read_text().strip() == str(second), "the pid file names it")
+    finally:
+        end(first)
+        end(second)
 
 
 @pytest.fixture
