@@ -17,7 +17,7 @@ from computeapi.virt.base import HypervisorError
 
 _EPILOG = """Run it on the host; its compute service may run, and does most of this by itself every half minute.
 Guests and disks that the database does not know are only told, whatever is asked: they may be somebody's, after an
-older backup was restored.
+older backup was restored. Disks that are missing are told as well: nothing here can make them again.
 
 exit code: 0 nothing differs (any more), 1 something does, 2 the hypervisor can't be asked
 
@@ -67,6 +67,8 @@ def _compare(tools: Tools, dry_run: bool) -> int:
         say(f"disk {name} is a deleted server's")
     if found.counted != found.allocated:
         say(f"the host's counters are {found.counted}, its servers have {found.allocated} (CPUs, MiB, GiB, servers)")
+    for name, whose in found.missing:
+        say(f"disk {name} of {whose} is missing; put the file back, or rebuild or delete what had it")
     for uuid in found.strangers:
         say(f"guest {uuid} is not in the database; left alone")
     for name in found.unknown:

@@ -66,16 +66,25 @@ class Cloud:
         common = "[DEFAULT]\nhost = host1\n[compute]\nhypervisor = simulator\nheartbeat_interval = 1\n"
         (self.directory / "computeapi.conf").write_text(common + text)
 
+    @staticmethod
+    def command(*words: str) -> list[str]:
+        """`computeapi WORDS`."""
+        return [sys.executable, "-m", "computeapi", *words]
+
     def start(self, *words: str, **more: object) -> subprocess.Popen[str]:
         """`computeapi WORDS` as a process."""
-        command = [sys.executable, "-m", "computeapi", *words]
-        return subprocess.Popen(command, env=self.environment, cwd=self.directory, text=True, **more)  # type: ignore[call-overload,no-any-return]
+        return subprocess.Popen(self.command(*words), env=self.environment, cwd=self.directory, text=True, **more)  # type: ignore[call-overload,no-any-return]
 
     def run(self, *words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
         """`computeapi WORDS` to its end."""
-        command = [sys.executable, "-m", "computeapi", *words]
         return subprocess.run(
-            command, env=self.environment, cwd=self.directory, capture_output=True, text=True, timeout=120, input=text
+            self.command(*words),
+            env=self.environment,
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            input=text,
         )
 
     def init(self) -> None:

@@ -118,27 +118,27 @@ class Pool:
         """Make libvirt look at the directory again."""
         when_free(lambda: self.open(conn).refresh(0))
 
+    def look(self, conn: Any) -> None:
+        """The same; but while libvirt writes there itself, what it knows must do."""
+        try:
+            self.open(conn).refresh(0)
+        except libvirt.libvirtError as error:
+            if not _BUSY.search(str(error)):
+                raise
+
 
 class SharedPool(Pool):
     """A directory that other hosts write to as well: libvirt looks at it anew each time."""
 
     def names(self, conn: Any) -> list[str]:
         """The names of all volumes, also other hosts'."""
-        self._look(conn)
+        self.look(conn)
         return super().names(conn)
 
     def find(self, conn: Any, name: str) -> Any | None:
         """The virStorageVol, where there is one now."""
-        self._look(conn)
+        self.look(conn)
         return super().find(conn, name)
-
-    def _look(self, conn: Any) -> None:
-        """libvirt does not while it writes there itself; what it knows must do then."""
-        try:
-            self.open(conn).refresh(0)
-        except libvirt.libvirtError as error:
-            if not _BUSY.search(str(error)):
-                raise
 
 
 def volume_definition(name: str, capacity: int, kind: str, backing: Element | None = None) -> Element:
@@ -431,6 +431,7 @@ class Disks:
     def names(self) -> list[str]:
         """See Hypervisor.list_volumes."""
         with self._connection.use("listing volumes") as conn:
+            self._pool.look(conn)  # what somebody removed by hand is not there
             found = self._pool.names(conn) + (self._shared.names(conn) if self._shared else [])
             return sorted(name for name in found if not _MARKER.fullmatch(name) and not _IDENTITY.fullmatch(name))
 
