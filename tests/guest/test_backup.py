@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.databases import Engine, Sqlite
-from tests.guest.hosts import IsolatedHost, isolated_host, wait_for
+from tests.guest.hosts import REPOSITORY, IsolatedHost, isolated_host, wait_for
 from tests.ops.servers import Cloud
 from tests.ops.test_backup import Client
 
@@ -41,8 +41,27 @@ done
 """
 
 
+def unit(option: str) -> list[str]:
+    """What the compute service's unit says of it, each time."""
+    text = (REPOSITORY / "etc" / "computeapi-compute.service").read_text()
+    return re.findall(rf"^{option}=(.*)$", text, re.MULTILINE)
+
+
+def before_the_service() -> list[str]:
+    """What systemd runs with full rights."""
+    return [line.removeprefix("+") for line in unit("ExecStartPre") if line.startswith("+")]
+
+
+def only_capabilities() -> list[str]:
+    """For setpriv: those that systemd leaves to the service."""
+    (names,) = unit("CapabilityBoundingSet")
+    few = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in names.split())
+    return [f"--bounding-set=-all,{few}", f"--inh-caps=-all,{few}", f"--ambient-caps=-all,{few}"]
+
+
 class RealCloud(Cloud):
-    """A cloud on an isolated host: its compute service runs where the host's networks are."""
+    """A cloud on an isolated host: its compute service runs where the host's networks are, with no more rights than its
+    unit gives it (but for the user, who is root)."""
 
     def __init__(self, host: IsolatedHost, directory: Path, database_url: str) -> None:
         self.host, self._url = host, database_url
@@ -60,7 +79,10 @@ class RealCloud(Cloud):
         """See Cloud."""
         if words[0] != "compute":
             return super().start(*words, **more)
-        command = ["ip", "netns", "exec", self.host.netns, *self.command(*words)]
+        inside = ["ip", "netns", "exec", self.host.netns]
+        for line in before_the_service():
+            subprocess.run([*inside, "sh", "-c", line], check=True, capture_output=True, timeout=60)
+        command = [*inside, "setpriv", "--no-new-privs", *only_capabilities(), *self.command(*words)]
         return subprocess.Popen(command, env=self.environment, cwd=self.directory, text=True, **more)
 
     def save(self, directory: Path) -> None:
@@ -191,6 +213,7 @@ def test_a_guest_lives_through_it(cloud: RealCloud, tmp_path: Path) -> None:
         assert [tick[0] for tick in told.ticks()] == list(range(1, len(told.ticks()) + 1)), "no second is missing"
         assert told.console().count("GUEST-READY") == 1, "it did not boot"
         assert cloud.host.ping(address)
+        assert "no security groups" not in (cloud.directory / "compute.out").read_text()
         client.call("DELETE", f"/v2.1/servers/{told.id}/os-volume_attachments/{volume}")
         told.reads("none")
         attach(told, volume)

@@ -58,8 +58,12 @@ class Client:
         image = self.call("GET", "/image/v2/images")["images"][0]["id"]
         body = {"name": name, "imageRef": image, "flavorRef": "0"}
         server_id = str(self.call("POST", "/v2.1/servers", {"server": body})["server"]["id"])
-        wait_for(lambda: self.show(server_id)["status"] == "ACTIVE", f"{name} runs")
+        self.wait_until(server_id, "ACTIVE")
         return server_id
+
+    def wait_until(self, server_id: str, status: str) -> None:
+        """The server has that status."""
+        wait_for(lambda: self.show(server_id)["status"] == status, f"{server_id} is {status}")
 
     def show(self, server_id: str) -> Any:
         """A server."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,12 @@ def cloud(tmp_path: Path) -> Cloud:
     return cloud
 
 
+def replaced(api: subprocess.Popen[str], before: set[str], number: int) -> bool:
+    """So many workers, none of which was there before."""
+    now = workers(api)
+    return len(now) == number and not before & now
+
+
 def test_reload(cloud: Cloud) -> None:
     """SIGHUP, twice: new workers with the settings as they are now; a file that can't be read changes nothing."""
     with cloud.running("api") as api:
@@ -82,10 +89,7 @@ def test_reload(cloud: Cloud) -> None:
                 before = workers(api)
                 cloud.write_conf(conf)
                 api.send_signal(signal.SIGHUP)
-                wait_for(
-                    lambda before=before, number=number: len(now := workers(api)) == number and not before & now,
-                    f"{number} new workers",
-                )
+                wait_for(partial(replaced, api, before, number), f"{number} new workers")
             load.more()
         assert load.failed == []
         assert load.done > 100

@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Tenant(threading.Thread):
         server_id = self.client.boot("rolling")
         for action, status in (("os-stop", "SHUTOFF"), ("os-start", "ACTIVE")):
             self.client.call("POST", f"/v2.1/servers/{server_id}/action", {action: None})
-            wait_for(lambda status=status: self.client.show(server_id)["status"] == status, status)
+            self.client.wait_until(server_id, status)
         log = self.client.call("GET", f"/v2.1/servers/{server_id}/os-instance-actions")["instanceActions"]
         assert [(row["action"], row["message"]) for row in log] == [("start", None), ("stop", None), ("create", None)]
         self.client.call("DELETE", f"/v2.1/servers/{server_id}")
@@ -75,6 +76,11 @@ def tenants(cloud: Cloud, number: int) -> Iterator[list[Tenant]]:
             thread.join()
 
 
+def have_lived(crowd: list[Tenant], number: int) -> bool:
+    """More servers than that have lived and gone."""
+    return sum(tenant.lives for tenant in crowd) > number
+
+
 def up(client: Client, host: str) -> bool:
     """Whether its compute service has been heard of."""
     found = client.call("GET", f"/v2.1/os-services?binary=nova-compute&host={host}")["services"]
@@ -90,14 +96,14 @@ def test_rolling_restart(cloud: Cloud, socket_of_systemd: Any) -> None:
             cloud.wait_until_it_answers()
             client = Client(cloud)
             for name in hosts:
-                wait_for(lambda name=name: up(client, name), f"{name} is up")
+                wait_for(partial(up, client, name), f"{name} is up")
             with Load(cloud.port) as load, tenants(cloud, 4) as crowd:
                 for name, words in hosts.items():
-                    lives = sum(tenant.lives for tenant in crowd)
+                    lives = sum(tenant.lives for tenant in crowd) + 4
                     running[name].terminate()
                     assert running[name].wait(60) == 0
                     running[name] = stack.enter_context(cloud.running(*words))
-                    wait_for(lambda lives=lives: sum(t.lives for t in crowd) > lives + 4, f"{name} works again")
+                    wait_for(partial(have_lived, crowd, lives), f"{name} works again")
                 api.terminate()
                 assert api.wait(45) == 0
                 api = start_by_socket(cloud, socket_of_systemd)
