@@ -25,6 +25,7 @@ from computeapi.settings import Settings
 _LONG = 60  # seconds after which work is looked at
 _TOO_LONG = 900  # seconds that a step may take before it is a problem
 _MOST = 20  # of each kind are told
+_RECENT = 86_400  # seconds that a move which failed is told
 _LEAST_FREE = 2**30  # bytes of disk
 
 _EPILOG = """exit code: 0 all is well, 1 there are problems, 2 the database can't be read
@@ -150,6 +151,7 @@ def _look_at_database(conf: Settings, db: Database, report: Report) -> None:
         servers = overview.servers(conn)
         late = overview.old_work(conn, clock.shifted(-_LONG), _MOST)
         faulty = overview.faulty(conn, 5)
+        moves = overview.failed_moves(conn, clock.shifted(-_RECENT), 5)
     _tell_hosts(hosts, depths, report)
     counted = ", ".join(f"{number} {state}" for state, number in servers)
     report.facts.append(("servers", counted or "none"))
@@ -160,6 +162,10 @@ def _look_at_database(conf: Settings, db: Database, report: Report) -> None:
     for row in faulty:
         fault = orjson.loads(row.fault_json or "{}").get("message", "no reason is known")
         report.notes.append(f"server {row.uuid} ({row.name}) is in ERROR since {_ago(row.updated_at)}: {fault}")
+    for move in moves:
+        what = f"{move.kind} of server {move.server} from {move.source or 'nowhere'} to {move.destination or 'no host'}"
+        when = f"failed {_ago(move.updated_at)} ago"
+        report.notes.append(f"{what} {when}; why: openstack server event list {move.server}")
 
 
 def _tell_hosts(hosts: list[HostUse], depths: list[Depth], report: Report) -> None:

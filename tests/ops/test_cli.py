@@ -6,17 +6,20 @@ from __future__ import annotations
 import io
 import json
 import logging
+import uuid
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import insert, text, update
 
 from computeapi import cli, clock
 from computeapi.backends.identity import setup
 from computeapi.db.engine import Database
-from computeapi.db.models import Action
+from computeapi.db.models import Action, Migration, Server
+from computeapi.db.queries.common import insert_key
 from computeapi.settings import Settings
 from tests.conftest import Api
 from tests.ops.servers import free_port
@@ -223,6 +226,47 @@ def test_long_steps_and_lanes(run: Run, db: Database, make_server: MakeServer, a
         conn.execute(text("UPDATE action_events SET started_at = :at"), {"at": clock.shifted(-2000)})
     (found,) = problems(run)
     assert "at copy for 33 minutes" in found
+
+
+def add_move(db: Database, server: Any, status: str, seconds: float, **columns: Any) -> None:
+    moment = clock.shifted(-seconds)
+    values = {"uuid": str(uuid.uuid4()), "server_id": server.id, "server_uuid": server.uuid, "project_id": "p"}
+    values |= {"user_id": "u", "migration_type": "live-migration", "status": status, "created_at": moment}
+    values |= {"updated_at": moment, "source_compute": "host1", "dest_compute": "host2"}
+    with db.write() as conn:
+        insert_key(conn, insert(Migration).values(**values | columns))
+
+
+def test_failed_moves(run: Run, db: Database, make_server: MakeServer) -> None:
+    """Told for a day, unless one that came to an end followed, or the server is gone. The host is well: a note."""
+    add_host(db, "host1")
+    failed, old, again, gone, well = (make_server(host="host1") for _ in range(5))
+    for server, status, seconds in (
+        (failed, "completed", 300),
+        (failed, "error", 200),
+        (old, "error", 100_000),
+        (again, "error", 300),
+        (again, "completed", 200),
+        (gone, "error", 200),
+        (well, "completed", 200),
+    ):
+        add_move(db, server, status, seconds)
+    with db.write() as conn:
+        conn.execute(update(Server).where(Server.id == gone.id).values(deleted=1))
+    assert problems(run) == []
+    notes = json.loads(run("status", "--json")[1])["notes"]
+    assert notes == [
+        f"live-migration of server {failed.uuid} from host1 to host2 failed 3 minutes ago; "
+        f"why: openstack server event list {failed.uuid}"
+    ]
+
+
+def test_disk_full(run: Run, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_host(db, "host1")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("computeapi.cli.status.shutil.disk_usage", lambda _path: usage(2**40, 2**40 - 2**28, 2**28))
+    (found,) = problems(run)
+    assert found.startswith("Only 256 MiB are free in ")
 
 
 def test_database_away(run: Run, settings: Settings) -> None:

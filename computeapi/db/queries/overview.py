@@ -6,9 +6,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, func, select
+from sqlalchemy.orm import aliased
 
-from computeapi.db.models import Action, ActionEvent, Host, Server
+from computeapi.db.models import Action, ActionEvent, Host, Migration, Server
 from computeapi.db.models.journal import PENDING, RUNNING
+from computeapi.db.queries import migrations
 from computeapi.db.queries.services import is_up
 from computeapi.settings import Settings
 from computeapi.states import ERROR
@@ -64,6 +66,16 @@ class Faulty(NamedTuple):
     name: str
     host: str | None
     fault_json: str | None
+    updated_at: str
+
+
+class FailedMove(NamedTuple):
+    """A resize or migration that came to nothing, and that none has followed."""
+
+    kind: str
+    server: str
+    source: str | None
+    destination: str | None
     updated_at: str
 
 
@@ -150,3 +162,23 @@ def faulty(conn: Connection, limit: int) -> list[Faulty]:
         .limit(limit)
     )
     return [Faulty._make(row) for row in conn.execute(statement)]
+
+
+def failed_moves(conn: Connection, since: str, limit: int) -> list[FailedMove]:
+    """Servers whose last resize or migration failed after a moment, the newest first."""
+    later = aliased(Migration)
+    statement = (
+        select(
+            Migration.migration_type,
+            Migration.server_uuid,
+            Migration.source_compute,
+            Migration.dest_compute,
+            Migration.updated_at,
+        )
+        .join(Server, Server.id == Migration.server_id)
+        .where(Migration.status == migrations.ERROR, Migration.updated_at > since, Server.deleted == 0)
+        .where(~select(later.id).where(later.server_id == Migration.server_id, later.id > Migration.id).exists())
+        .order_by(Migration.updated_at.desc())
+        .limit(limit)
+    )
+    return [FailedMove._make(row) for row in conn.execute(statement)]
