@@ -201,6 +201,25 @@ def test_capabilities() -> None:
         assert (service.get("SupplementaryGroups") == "libvirt") == (unit.stem != "computeapi-api"), unit
 
 
+def test_command(tmp_path: Path) -> None:
+    """etc/computeapi-command runs the program with the services' directories, as who it is told to be."""
+    text = (ROOT / "etc" / "computeapi-command").read_text()
+    (program := tmp_path / "program").write_text('#!/bin/sh\necho "$COMPUTEAPI_STATE_DIR $COMPUTEAPI_CONF $#:$*"\n')
+    program.chmod(0o755)
+    for old, new in (("/opt/computeapi/.venv/bin/computeapi", str(program)), ("= computeapi ]", '= "$(id -un)" ]')):
+        assert old in text
+        text = text.replace(old, new)
+    (command := tmp_path / "computeapi").write_text(text)
+    ran = run("sh", str(command), "host", "disable", "host1", "--reason", "new memory")
+    variables = {option for unit in UNITS for option in re.findall(r"^Environment=(.*)$", unit.read_text(), re.M)}
+    assert (
+        ran.stdout == "/var/lib/computeapi /etc/computeapi/computeapi.conf 5:host disable host1 --reason new memory\n"
+    )
+    assert variables == {
+        f"COMPUTEAPI_{name}" for name in ("STATE_DIR=/var/lib/computeapi", "CONF=" + ran.stdout.split()[1])
+    }
+
+
 def test_there_are_units() -> None:
     assert [unit.name for unit in UNITS] == [
         "computeapi-api.service",

@@ -24,6 +24,13 @@ _USERS = """  computeapi user create alice --project web --role member     print
 _PROJECTS = """  computeapi project create web
   computeapi role assign member --user alice --project web
 """
+_ROLES = """A role is had on a project: admin may everything, and everywhere; manager, member and reader may what
+is done in the project, each also what those after it may; service is for the users of other services.
+
+  computeapi role list
+  computeapi role assign reader --user alice --project web
+  computeapi role remove member --user alice --project web
+"""
 
 
 def add(commands: Any) -> None:
@@ -46,7 +53,7 @@ def add(commands: Any) -> None:
     _named(new, "NAME")
     _named(command(projects, "delete", _delete_project, "delete a project and the roles on it"), "NAME")
 
-    who = group(commands, "role", "who may do what in which project")
+    who = group(commands, "role", "who may do what in which project", epilog=_ROLES)
     command(who, "list", _list_roles, "every role, and who has it where")
     for name, run, text in (
         ("assign", _assign, "give a user a role on a project"),

@@ -17,6 +17,10 @@ time before know less afterwards. By itself: [database] retention_days.
 
   computeapi db purge --older-than 90d
 """
+_DB = """  computeapi db check                       is the schema this code's?
+  computeapi backup /backup/before && computeapi db upgrade
+  computeapi db purge --older-than 90d
+"""
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 _PAUSE = 0.02  # seconds between batches, for those who wait
 
@@ -30,7 +34,7 @@ def age(text: str) -> float:
 
 def add(commands: Any) -> None:
     """Add `db`."""
-    actions = group(commands, "db", "the database's schema, and what is old in it")
+    actions = group(commands, "db", "the database's schema, and what is old in it", epilog=_DB)
     command(actions, "check", _check, "say whether the schema is this code's (exit code 0) or not (1)")
     command(actions, "upgrade", _upgrade, "bring the schema up to this code; several may try at once")
     old = command(actions, "purge", _purge, "delete for good what is over and done", epilog=_PURGE)

@@ -20,22 +20,51 @@ import yaml
 from computeapi.cli.common import command, load_driver, open_database, ready_database, say
 from computeapi.settings import Settings
 
+_PREPARE = "prepare the state directory: database, users, flavors, network, image"
+_INIT = """What is there is kept: it can be run again, and after each upgrade. The password of the user admin is
+$COMPUTEAPI_ADMIN_PASSWORD, or one that it makes up; it is in clouds.yaml of the state directory.
+
+  computeapi init --hypervisor simulator               no guests: to try clients
+  computeapi init --image-file debian-12.qcow2         with this as the public image tiny
+"""
+_SERVE = """The API, the compute service and the console proxy, each a process of its own that is started again if it
+ends; their logs are in log/ of the state directory (or [DEFAULT] log_dir). Guests go on when it ends. On a fleet the
+parts run one by one: etc/*.service.
+"""
+_API = """It listens at [DEFAULT] listen (or $COMPUTEAPI_LISTEN), or takes the sockets that systemd hands over.
+
+  SIGHUP            new workers with the settings as they are now; requests under way end first
+  SIGTERM           ends, when the requests under way have ended (30 s at most)
+  SIGUSR2, SIGTERM  a new master beside the old one, then the old one ends: other code, and no request is lost
+"""
+_COMPUTE = """One a host: a second one of the same name says so and ends. Killed at any moment, it goes on where it was
+at the next start; guests are not touched by its end.
+
+  computeapi compute                                                      this machine
+  computeapi compute --host rack1 --libvirt-uri qemu+tcp://rack1/system   another machine's libvirt
+"""
+_CONSOLE = """Takes browsers to the screens and serial ports of this host's guests, at [console] console_listen, with
+the tokens that the API gave out. It runs where libvirt does.
+
+  openstack console url show SERVER
+"""
+
 
 def add(commands: Any) -> None:
     """Add `init`, `serve`, `api`, `compute` and `console`."""
-    init = command(commands, "init", _init, "prepare the state directory: database, users, flavors, network, image")
+    init = command(commands, "init", _init, _PREPARE, epilog=_INIT)
     init.add_argument("--hypervisor", choices=("libvirt", "simulator"), help="what runs the guests")
     init.add_argument("--libvirt-uri", metavar="URI", help="libvirt's URI (default qemu:///system)")
     init.add_argument("--virt-type", choices=("auto", "kvm", "qemu"), help="auto: KVM where it works")
     init.add_argument("--image-file", type=Path, metavar="QCOW2", help="register this disk as the public image tiny")
 
-    serve = command(commands, "serve", _serve, "run everything for one machine, until Ctrl-C")
+    serve = command(commands, "serve", _serve, "run everything for one machine, until Ctrl-C", epilog=_SERVE)
     serve.add_argument("--first-server", metavar="NAME", help="boot a server of that name if there is none")
 
     # `part`: what the log file is called.
-    api = command(commands, "api", _api, "run the API alone (gunicorn)")
+    api = command(commands, "api", _api, "run the API alone (gunicorn)", epilog=_API)
     api.set_defaults(part="api")
-    compute = command(commands, "compute", _compute, "run a host's compute service alone")
+    compute = command(commands, "compute", _compute, "run a host's compute service alone", epilog=_COMPUTE)
     compute.add_argument(
         "--host", metavar="NAME", help="the compute host's name (default: the setting, or this machine)"
     )
@@ -43,7 +72,7 @@ def add(commands: Any) -> None:
     compute.add_argument("--migration-uri", metavar="URI", help="that URI as other hosts reach it")
     compute.add_argument("--instances-path", metavar="DIR", help="where its disks and console logs are")
     compute.set_defaults(part="compute")
-    console = command(commands, "console", _console, "run this host's console proxy alone")
+    console = command(commands, "console", _console, "run this host's console proxy alone", epilog=_CONSOLE)
     console.set_defaults(part="console")
 
 

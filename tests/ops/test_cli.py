@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import uuid
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -70,10 +71,16 @@ def login(api: Api, user: str, password: str, project: str) -> int:
 def test_help_teaches(run: Run) -> None:
     code, said = run("--help")
     assert code == 0
-    for name in ("init", "serve", "status", "host", "user", "project", "role", "db"):
-        assert f"    {name} " in said
+    names = re.findall(r"^    (\w+)$|^    (\w+)  ", said, re.MULTILINE)
+    assert {a or b for a, b in names} >= {
+        *("init", "serve", "api", "compute", "console", "status", "host", "user", "project", "role", "db"),
+        *("reconcile", "backup", "restore"),
+    }
+    for name in (a or b for a, b in names):
         code, more = run(name, "--help")
         assert code == 0 and "usage: computeapi" in more
+        after = more.partition("--help")[2].partition("\n\n")[2]
+        assert len(after) > 80, f"{name}: no example, nothing of what it does"
 
 
 def test_accounts(run: Run, defaults: None, api: Api) -> None:
