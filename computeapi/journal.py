@@ -179,10 +179,21 @@ def record(
     )
 
 
-def is_leaving(conn: Connection, server_id: int) -> set[str]:
-    """The hosts that have yet to clean up after a server which left them: it can't come back there before."""
+def is_leaving(conn: Connection, server_id: int, *, under_way: bool = False) -> set[str]:
+    """The hosts that have yet to clean up after a server which left them (or `under_way`: are at it): it can't come
+    back there before."""
     mine = select(Action.queue).where(Action.lane == aside_lane(server_id))
+    if under_way:
+        mine = mine.where(Action.state == RUNNING)
     return {host for host in conn.execute(mine).scalars() if host}
+
+
+def absorb(conn: Connection, server_id: int, host: str) -> None:
+    """What `host` has yet to clean up after a server is a part of what is asked of it now."""
+    mine = (Action.lane == aside_lane(server_id)) & (Action.queue == host) & (Action.state == PENDING)
+    moment = clock.now()
+    ended = {"state": CANCELLED, "message": "The server comes back.", "finished_at": moment, "updated_at": moment}
+    conn.execute(update(Action).where(mine).values(**ended, **_CLOSED))
 
 
 def seize(conn: Connection, server_id: int, why: str) -> None:

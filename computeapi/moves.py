@@ -49,11 +49,13 @@ def _unfit(
     desk: Desk,
     now: ServerRow,
     refuse: Callable[[HostRow, HostRow], str | None] = lambda _from, _to: None,
+    *,
+    absorbs: bool = False,
 ) -> dict[str, str]:
-    """The hosts that the server can't go to from its own, and why."""
+    """The hosts that the server can't go to from its own, and why. What `absorbs` does what waits there by itself."""
     found = hosts.every(conn)
     source = found[str(now.host)]
-    leaving = journal.is_leaving(conn, now.id)
+    leaving = journal.is_leaving(conn, now.id, under_way=absorbs)
     volumes = orjson.loads(now.volumes_json) and not desk.settings.volume_directory
     refused: dict[str, str] = {}
     for name, host in found.items():
@@ -88,10 +90,18 @@ def _wanted(conn: Connection, now: ServerRow, **more: Any) -> Wanted:
     return Wanted(**(values | more))
 
 
-def _release_stale(conn: Connection, now: ServerRow) -> None:
-    """What was reserved for a move that was given up."""
+def _release_stale(conn: Connection, now: ServerRow) -> set[str]:
+    """What was reserved for a move that was given up is free; the hosts that may still have something of it."""
+    left = hosts.traces(conn, now.id) | hosts.in_open_work(conn, now.id)
     for role in ("old", "new"):
         scheduler.release(conn, now.id, role=role)
+    return left - {str(now.host)}
+
+
+def _forsake(conn: Connection, desk: Desk, context: Context, now: ServerRow, left: set[str], to: str) -> None:
+    """Those hosts clean up. Not `to`: there the work that begins replaces what it finds."""
+    for host in sorted(left - {to} - journal.is_leaving(conn, now.id)):
+        leave(conn, desk, context, now, host, disks=not hosts.share_storage(conn, to, host))
 
 
 def _add(conn: Connection, now: ServerRow, kind: str, status: str, to: str, **more: Any) -> int:
@@ -157,7 +167,7 @@ def start_resize(
     now = _locked(conn, server)
     lifecycle.check(services, context, now, "resize")
     _check_up(conn, services, now)
-    _release_stale(conn, now)
+    left = _release_stale(conn, now)
     new = migrations.flavor_columns(flavor_id, flavor_json)
     wish = {name: new[name] for name in ("vcpus", "memory_mb", "disk_gb")}
     wish["extra_specs"] = orjson.loads(flavor_json).get("extra_specs", {})
@@ -166,6 +176,7 @@ def start_resize(
     except NoValidHost as error:
         lifecycle.record(conn, context, now, "resize", str(error))
         return
+    _forsake(conn, services, context, now, left, host)
     more = {"new_flavor_id": flavor_id, "new_flavor_json": flavor_json}
     key = _add(conn, now, "resize", migrations.MIGRATING, host, **more)
     _begin(conn, services, context, now, "resize" if host == now.host else "resize_away", key, host)
@@ -204,9 +215,10 @@ def start_migrate(conn: Connection, services: Services, context: Context, server
 
 
 def _migrate(conn: Connection, desk: Desk, context: Context, now: ServerRow, **payload: Any) -> None:
-    _release_stale(conn, now)
+    left = _release_stale(conn, now)
     wanted = _wanted(conn, now, refused=_unfit(conn, desk, now, _reachable))
     host = scheduler.place(conn, desk.settings, now.id, wanted, role="new")
+    _forsake(conn, desk, context, now, left, host)
     key = _add(conn, now, "migration", migrations.MIGRATING, host)
     _begin(conn, desk, context, now, "migrate", key, host, **payload)
 
@@ -262,9 +274,10 @@ def _live_migrate(
             return why
         return None if source.facts.get("uri") and other.facts.get("uri") else "no migration_uri is set"
 
-    _release_stale(conn, now)
+    left = _release_stale(conn, now)
     wanted = _wanted(conn, now, host=host, refused=_unfit(conn, desk, now, refuse))
     to = scheduler.place(conn, desk.settings, now.id, wanted, role="new")
+    _forsake(conn, desk, context, now, left, to)
     key = _add(conn, now, "live-migration", "preparing", to)
     _begin(conn, desk, context, now, "live_migrate", key, to)
 
@@ -299,14 +312,18 @@ def start_evacuation(
             return None
         return "shares the storage of the lost host" if same else "does not share the storage of the lost host"
 
+    left = _release_stale(conn, now)
     journal.seize(conn, now.id, "The server's host was lost.")
-    _release_stale(conn, now)
-    wanted = _wanted(conn, now, host=host, refused=_unfit(conn, services, now, refuse))
+    wanted = _wanted(conn, now, host=host, refused=_unfit(conn, services, now, refuse, absorbs=True))
     try:
         to = scheduler.place(conn, services.settings, now.id, wanted, role="new")
     except NoValidHost as error:
         raise errors.BadRequest(str(error)) from error
+    journal.absorb(conn, now.id, to)
+    if to in journal.is_leaving(conn, now.id):
+        raise errors.Conflict(f"Compute host {to} is still cleaning up after the server.")
     lifecycle.clean_up(conn, services, context, now, str(now.host), {"stop": True})
+    _forsake(conn, services, context, now, left, to)
     key = _add(conn, now, "evacuation", "accepted", to)
     _begin(conn, services, context, now, "evacuate", key, to, admin_password=password)
 

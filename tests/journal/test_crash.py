@@ -19,7 +19,7 @@ from computeapi import errors, journal
 from computeapi.compute import reconcile, runner
 from computeapi.compute.operation import Do, Operation, Work
 from computeapi.compute.operations import OPERATIONS
-from computeapi.db.models import Action, Host
+from computeapi.db.models import Action, Host, Migration
 from computeapi.db.queries.servers import ServerRow
 from computeapi.journal import Entry, Fenced
 from computeapi.states import (
@@ -35,7 +35,7 @@ from computeapi.states import (
     STOPPED,
     SUSPENDED,
 )
-from computeapi.virt.base import HypervisorError, HypervisorGone
+from computeapi.virt.base import HypervisorError, HypervisorGone, MigrationTimeout
 from tests.journal.world import Killed, World
 
 
@@ -275,6 +275,21 @@ def settle_failed(world: World, server: ServerRow, case: Case, cause: str) -> No
     if aside:
         assert cause in world.last_message(server.id)
     world.settle(server.id, case.lands, cause=None if aside else cause)
+
+
+def test_a_live_migration_that_took_too_long_was_cancelled(world: World) -> None:
+    """The others that fail are errors."""
+    case = CASES["live_migrate"]
+    server = begin(world, case)
+    beginning = world.snapshot()
+    for error, status in ((MigrationTimeout("not done within 8 s"), "cancelled"), (HypervisorError("no"), "error")):
+        world.restore(beginning)
+        world.victim.driver.failing["migrate"] = [error]
+        assert world.victim.live() == []
+        world.check_quiet()
+        assert world.check_server(server.id, ACTIVE, cause=str(error)).host == "host1"
+        with world.db.read() as conn:
+            assert conn.execute(select(Migration.status)).scalars().all() == [status]
 
 
 # --- (b) each step runs twice ---

@@ -12,7 +12,17 @@ from computeapi.compute import base_image, guest
 from computeapi.compute.operation import DESTINATION, SOURCE, Operation, Step, Work
 from computeapi.compute.operations import build, firewall, places, rebuild
 from computeapi.db.queries import migrations
+from computeapi.states import PowerState
 from computeapi.virt.base import DomainNotFound
+
+
+def clear(work: Work) -> None:
+    """Nothing half is here of a move that was under way when the host was lost; a guest that had arrived runs on."""
+    with suppress(DomainNotFound):
+        if work.driver.state(work.server.uuid) == PowerState.RUNNING:
+            return
+    places.undefine(work)
+    places.remove_volumes(work)
 
 
 def make_disks(work: Work) -> None:
@@ -50,6 +60,7 @@ def not_arrived(conn: Connection, work: Work) -> None:
 
 EVACUATE = Operation(
     (
+        Step("clear", clear, at=DESTINATION),
         Step("disks", make_disks, places.remove_volumes, DESTINATION),
         Step("network", build.plug, build.unplug, DESTINATION),
         Step("config_drive", make_config_drive, at=DESTINATION),

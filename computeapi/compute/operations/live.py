@@ -22,7 +22,7 @@ from computeapi.db.models import Server
 from computeapi.db.queries import migrations
 from computeapi.settings import Settings
 from computeapi.states import PowerState
-from computeapi.virt.base import DomainNotFound, HypervisorError, HypervisorGone, Policy, Progress
+from computeapi.virt.base import DomainNotFound, HypervisorError, HypervisorGone, MigrationTimeout, Policy, Progress
 
 _SAY_SECONDS = 5.0  # between notes of how far it is
 
@@ -81,6 +81,11 @@ def migrate(work: Work) -> None:
         work.driver.migrate(work.server.uuid, destination, disks, policy(work.tools.settings), watch)
     except Cancelled:
         work.driver.end_migration(work.server.uuid)
+        raise
+    except MigrationTimeout:
+        with work.tools.db.write() as conn:
+            journal.hold(conn, work.entry)
+            places.change_migration(conn, work, status=migrations.CANCELLED)
         raise
 
 
@@ -151,10 +156,11 @@ def arrive(work: Work) -> None:
 
 
 def not_arrived(conn: Connection, work: Work) -> None:
-    """What was reserved is free."""
+    """What was reserved is free; the migration failed, if it was not given up."""
     scheduler.release(conn, work.server.id, role="new")
     places.left_undone(conn, work)
-    places.change_migration(conn, work, status=migrations.ERROR)
+    if "migration" in work.entry.payload:
+        migrations.fail(conn, work.entry.payload["migration"])
 
 
 LIVE_MIGRATE = Operation(

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, select, update
 
-from computeapi.db.models import Action, Allocation, Host, Server
+from computeapi import clock
+from computeapi.db.models import Action, ActionEvent, Allocation, Host, Server
 from computeapi.db.models.journal import FAILED, PENDING
 
 CLEAN_UP = "clean_up"  # the operation
@@ -57,6 +58,12 @@ def traces(conn: Connection, server_id: int) -> set[str]:
     return {host for host in (*taken, *left) if host}
 
 
+def in_open_work(conn: Connection, server_id: int) -> set[str]:
+    """The hosts between which the open work of a server goes."""
+    rows = conn.execute(select(Action.lands_json).where(Action.lane == server_id)).scalars()
+    return {host for text in rows for host in orjson.loads(text).get("hosts", {}).values()}
+
+
 def servers_on(conn: Connection, host: str) -> list[int]:
     """The keys of the servers on a host that nothing is being done to."""
     resting = (Server.host == host) & (Server.deleted == 0) & Server.task_state.is_(None)
@@ -75,6 +82,9 @@ def take_back(conn: Connection, host: str, alive_since: str, operations: tuple[s
     chosen = Action.lane.in_(mine) & Action.queue.in_(down) & (Action.queue != host) & Action.operation.in_(operations)
     rows = list(conn.execute(select(Action.id, Action.queue).where(chosen).order_by(Action.id).with_for_update()))
     for key, gone in rows:  # as many as there are moves to a host that has just died
-        values = {"queue": host, "state": PENDING, "running": None, "unwinding": 1}
-        conn.execute(update(Action).where(Action.id == key).values(message=f"Compute host {gone} went down.", **values))
+        why = f"Compute host {gone} went down."
+        values = {"queue": host, "state": PENDING, "running": None, "unwinding": 1, "message": why}
+        conn.execute(update(Action).where(Action.id == key).values(**values))
+        begun = (ActionEvent.action_id == key) & ActionEvent.finished_at.is_(None)
+        conn.execute(update(ActionEvent).where(begun).values(finished_at=clock.now(), result="Error", details=why))
     return len(rows)

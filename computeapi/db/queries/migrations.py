@@ -26,6 +26,7 @@ REVERTED = "reverted"
 ERROR = "error"
 RUNNING = "running"  # of a live migration
 COMPLETED = "completed"
+CANCELLED = "cancelled"  # given up when its time was over
 DONE = "done"  # of an evacuation
 
 
@@ -113,3 +114,9 @@ def waiting(conn: Connection, server_key: int) -> MigrationRow | None:
 def change(conn: Connection, key: int, **values: Any) -> None:
     """Set columns of a row."""
     conn.execute(update(Migration).where(Migration.id == key).values(updated_at=clock.now(), **values))
+
+
+def fail(conn: Connection, key: int) -> None:
+    """It came to nothing; one that was given up says so still."""
+    given_up = (Migration.id == key) & (Migration.status != CANCELLED)
+    conn.execute(update(Migration).where(given_up).values(status=ERROR, updated_at=clock.now()))

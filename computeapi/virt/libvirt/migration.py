@@ -7,6 +7,7 @@ It goes on when this process ends: whoever comes next finds it under way and wai
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ from computeapi.virt.libvirt.connection import Connection
 from computeapi.virt.libvirt.domain_xml import HostFacts
 from computeapi.virt.libvirt.errors import MISSING, translate
 from computeapi.virt.libvirt.xml import parse, to_text
+
+LOG = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.25
 _END_SECONDS = 60.0  # that an aborted migration may take to end
@@ -118,12 +121,12 @@ class Migration:
             if not tuned and policy.downtime:
                 tuned = _tune(domain, policy.downtime)
             if until is not None and time.monotonic() > until:
-                until = None
                 if not policy.force:
                     end(domain)
                     _join(thread)
                     return not self._is_here()
-                _force(domain, policy)
+                if _force(domain, policy):
+                    until = None
             if thread:
                 thread.join(_LOOK_SECONDS)
             else:
@@ -199,13 +202,20 @@ def _tune(domain: Any, downtime: int) -> bool:
     return True
 
 
-def _force(domain: Any, policy: Policy) -> None:
-    """Make it end: the rest of the memory follows the guest, or the guest stands still until all is sent."""
-    with suppress(libvirt.libvirtError):  # it has just ended
+def _force(domain: Any, policy: Policy) -> bool:
+    """Make it end: the rest of the memory follows the guest, or the guest stands still until all is sent. False where
+    that can't be now: before post-copy the disks must be there."""
+    try:
         if policy.post_copy and not policy.tunnelled:
             domain.migrateStartPostCopy(0)
         else:
             domain.suspend()
+    except libvirt.libvirtError as error:
+        LOG.debug("guest %s: its migration can't be made to end now: %s", domain.UUIDString(), error)
+        return False
+    how = "goes on by post-copy" if policy.post_copy and not policy.tunnelled else "stands still until all is sent"
+    LOG.info("guest %s: its migration takes too long; it %s", domain.UUIDString(), how)
+    return True
 
 
 def end(domain: Any) -> None:
