@@ -168,7 +168,7 @@ def start_resize(
     lifecycle.check(services, context, now, "resize")
     _check_up(conn, services, now)
     left = _release_stale(conn, now)
-    new = migrations.flavor_columns(flavor_id, flavor_json)
+    new = migrations.flavor_columns(flavor_id, flavor_json, now)
     wish = {name: new[name] for name in ("vcpus", "memory_mb", "disk_gb")}
     wish["extra_specs"] = orjson.loads(flavor_json).get("extra_specs", {})
     try:

@@ -42,8 +42,8 @@ LEGACY = Version(2, 0)  # the /v2 endpoint: no microversions; treated like 2.1 b
 FOREVER = Version(99, 0)
 
 # The Block Storage API counts its own: 3.0 to what its rows, schemas and views (computeapi/api/volume) know. Versions
-# in between that are about things which are not served there (groups, clusters, backups, messages) change nothing;
-# 3.40 (revert) and 3.42 (extend in use) are refused with 400. docs/volumes.md says what there is.
+# in between that are about things which are not served there (groups, clusters, backups, messages) change nothing.
+# docs/volumes.md says what there is.
 VOLUME_MIN = Version(3, 0)
 VOLUME_MAX = Version(3, 67)
 

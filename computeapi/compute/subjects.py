@@ -146,6 +146,8 @@ class _Volumes(Subject):
             volume_snapshots.change(conn, snapshot, values)
         elif entry.volume_key is not None:
             volumes.change(conn, entry.volume_key, values)
+        if restored := entry.lands.get("restored"):  # the snapshot that it went back to
+            volume_snapshots.change(conn, restored, {"status": "available"})
 
     def show(self, work: Job, message: str) -> None:
         """It shows what is under way until then."""

@@ -247,8 +247,11 @@ class Hypervisor(ABC):
         """Delete the volume of exactly that name."""
 
     @abstractmethod
-    def resize_disk(self, name: str, size_gb: int) -> None:
-        """The volume is at least `size_gb` GiB large for its guest, which must be off; it never shrinks."""
+    def resize_disk(self, name: str, size_gb: int, user: str = "") -> None:
+        """The volume is at least `size_gb` GiB large for its guest, which must be off; it never shrinks.
+
+        The guest `user` may run with it: then it sees the new size at once.
+        """
 
     @abstractmethod
     def snapshot(self, uuid: str, volume: str, name: str) -> None:

@@ -231,7 +231,7 @@ class SimulatedHypervisor(Hypervisor):
             data.remove_volume(name)
 
     @simulated
-    def resize_disk(self, name: str, size_gb: int) -> None:
+    def resize_disk(self, name: str, size_gb: int, user: str = "") -> None:
         with self._disks.open() as data:
             size, virtual = self._volume(data, name)
             data.put_volume(name, size, max(virtual, size_gb * images.GIB))

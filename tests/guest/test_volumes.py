@@ -16,6 +16,7 @@ from tests.databases import Engine
 from tests.guest.cloud import Cloud, Guest
 from tests.guest.hosts import IsolatedHost, wait_for
 from tests.guest.test_network_effects import Inside
+from tests.wire.block import Block
 
 pytestmark = pytest.mark.guest
 
@@ -123,6 +124,14 @@ def test_a_volume_goes_from_guest_to_guest(cloud: Cloud, pair: tuple[Inside, Ins
     assert read(second, device) == "later"
     assert volume_id[:20] == second.run(f"cat /sys/block/{device}/serial")[1].strip()
 
+    detach(second.guest, volume_id)
+    Block(cloud.api).act(volume_id, "revert", {"snapshot_id": snapshot["id"]}, version="3.40")
+    cloud.compute.work()
+    device = attach(second.guest, volume_id)
+    says(second.guest, rf"GUEST-BLOCK \+ {device} {GIB}", 2)
+    assert read(second, device) == "from the first", "it is what it was at its snapshot"
+    detach(second.guest, volume_id)
+
     copy = make(cloud, size=2, snapshot_id=snapshot["id"])
     device = attach(second.guest, copy)
     says(second.guest, rf"GUEST-BLOCK \+ {device} {2 * GIB}")
@@ -130,8 +139,12 @@ def test_a_volume_goes_from_guest_to_guest(cloud: Cloud, pair: tuple[Inside, Ins
     assert cloud.api.delete(f"/os-snapshots/{snapshot['id']}").status_code == 202
     cloud.compute.work()
     assert read(second, device) == "from the first", "it stands alone"
+    Block(cloud.api).act(copy, "os-extend", {"new_size": 3}, version="3.42")
+    cloud.compute.work()
+    assert status(cloud, copy) == "in-use"
+    says(second.guest, rf"GUEST-BLOCK = {device} {3 * GIB}")
+    assert read(second, device) == "from the first", "as it grew under the guest"
     detach(second.guest, copy)
-    detach(second.guest, volume_id)
 
 
 def test_a_volume_is_swapped(cloud: Cloud, pair: tuple[Inside, Inside]) -> None:

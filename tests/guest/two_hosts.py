@@ -135,10 +135,16 @@ class Cloud:
     def serve_with(self, *libvirt: str) -> None:
         """The services start again with these settings of [libvirt]; guests run on."""
         self.conf.write_text(CONF + "".join(f"{line}\n" for line in libvirt))
-        for member in self.members.values():
+        for name, member in self.members.items():
             member.end()
+            before = self.starts(name)
             member.serve()
+            wait_for(lambda name=name, before=before: self.starts(name) > before, f"{name} is ready")  # type: ignore[misc]
         wait_for(self.is_up, "both services are up")
+
+    def starts(self, name: str) -> int:
+        """How often that service has been ready to work."""
+        return (self.state / f"{name}.log").read_text().count("is ready")
 
     def is_up(self) -> bool:
         """Whether both services are; fails where one has ended."""

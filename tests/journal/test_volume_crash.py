@@ -57,6 +57,14 @@ def extend(world: World) -> str:
     return volume_id
 
 
+def revert(world: World) -> str:
+    """A volume that goes back to its snapshot."""
+    snapshot_id = snapped(world)
+    volume_id = service(world).show_snapshot(world.context, snapshot_id).volume_id
+    service(world).revert(world.context, volume_id, snapshot_id)
+    return volume_id
+
+
 def delete(world: World) -> str:
     """A volume that goes."""
     volume_id = made(world)
@@ -100,6 +108,7 @@ CASES = {
     "from volume": Case("volume_create", lambda world: make(world, source_volume_id=made(world))),
     "delete": Case("volume_delete", delete, GONE, "error_deleting"),
     "extend": Case("volume_extend", extend, fails="error_extending"),
+    "revert": Case("volume_revert", revert),
     "upload": Case("volume_upload", upload, fails="available"),
     "snapshot": Case("volume_snapshot_create", take),
     "delete snapshot": Case("volume_snapshot_delete", forget, GONE, "error_deleting"),
@@ -126,6 +135,8 @@ def check(world: World, thing: str, wanted: str) -> None:
     with world.db.read() as conn:
         whole = select(Volume.uuid).where(Volume.status.in_(["available", "error_extending", "error_deleting"]))
         files = {f"volume-{each}" for each in conn.execute(whole).scalars()}
+        half = select(Volume.uuid).where(Volume.status == "error", Volume.uuid.in_(select(VolumeSnapshot.volume_id)))
+        files |= {f"volume-{each}" for each in conn.execute(half).scalars()}  # what it holds is not known any more
         whole = select(VolumeSnapshot.uuid).where(VolumeSnapshot.status.in_(["available", "error_deleting"]))
         files |= {f"snapshot-{each}" for each in conn.execute(whole).scalars()}
     there = {name for name in world.driver.list_volumes() if not name.startswith("base_")}

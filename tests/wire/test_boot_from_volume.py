@@ -8,10 +8,11 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
+from computeapi import clock
 from computeapi.db.engine import Database
-from computeapi.db.models import Host, Volume
+from computeapi.db.models import Flavor, Host, Volume
 from computeapi.virt.base import HypervisorError
 from tests.cloud import Compute
 from tests.cloud import add_image as make_image
@@ -221,6 +222,34 @@ def test_over_its_life(api: Api, compute: Compute, base_image: str, flavor: str,
     assert compute.server(server_id).vm_state == "active"
     assert disks(compute, server_id)["vda"] == f"volume-{volume['id']}"
     assert status(api, volume["id"]) == "in-use"
+
+
+def test_a_resize_takes_no_root_disk(api: Api, compute: Compute, base_image: str, flavor: str, db: Database) -> None:
+    """Of the host: it is the volume's, before and after; what a flavor has of ephemeral disk is the host's."""
+
+    def taken() -> tuple[int, int]:
+        with db.read() as conn:
+            used = conn.execute(select(Host.disk_gb_used).where(Host.name == "host1")).scalar_one()
+        return compute.server(server_id).disk_gb, used
+
+    server_id = booted(api, compute, flavor, from_image(base_image))
+    assert taken() == (0, 0)
+    with db.write() as conn:
+        values = {"vcpus": 1, "memory_mb": 128, "created_at": clock.now(), "disk_gb": 50}
+        for name, ephemeral in (("wide", 0), ("wider", 2)):
+            conn.execute(insert(Flavor).values(flavor_id=name, name=name, ephemeral_gb=ephemeral, **values))
+    for name, resized, end, at_last in (
+        ("wide", (0, 0), "revertResize", (0, 0)),
+        ("wider", (2, 2), "confirmResize", (2, 2)),
+    ):
+        assert api.post(f"/servers/{server_id}/action", {"resize": {"flavorRef": name}}).status_code == 202
+        compute.work()
+        assert compute.server(server_id).vm_state == "resized", compute.server(server_id).fault_json
+        assert taken() == resized
+        api.post(f"/servers/{server_id}/action", {end: None})
+        compute.work()
+        assert compute.server(server_id).vm_state == "active"
+        assert taken() == at_last
 
 
 def test_deleted_while_its_host_is_down(api: Api, compute: Compute, base_image: str, flavor: str, db: Database) -> None:

@@ -149,6 +149,52 @@ def test_extend(block: Block, compute: Compute) -> None:
         refused(block, volume, "os-extend", bad)
 
 
+def test_extend_of_one_that_a_server_has(block: Block, db: Database, compute: Compute) -> None:
+    """From 3.42 on."""
+    volume = block.create(1)["id"]
+    compute.work()
+    with db.write() as conn:
+        conn.execute(update(Volume).where(Volume.uuid == volume).values(status="in-use"))
+    add_attachment(db, block, volume)
+    assert "status must be 'available'." in refused(block, volume, "os-extend", {"new_size": 2}, version="3.41")
+    block.act(volume, "os-extend", {"new_size": 2}, version="3.42")
+    assert status(block, volume) == "extending"
+    compute.work()
+    shown = block.get(f"/volumes/{volume}")["volume"]
+    assert (shown["status"], shown["size"]) == ("in-use", 2)
+
+
+def test_revert(block: Block, db: Database, compute: Compute) -> None:
+    """From 3.40 on, to the latest snapshot alone."""
+    volume = block.create(1)["id"]
+    compute.work()
+    said = refused(block, volume, "revert", {"snapshot_id": volume}, version="3.40")
+    assert said == f"Volume {volume} does not have any snapshots."
+    taken = []
+    for _ in range(2):
+        taken.append(block.post("/snapshots", {"snapshot": {"volume_id": volume}}, 202)["snapshot"]["id"])
+        compute.work()
+    refused(block, volume, "revert", {"snapshot_id": taken[1]}, version="3.39")
+    for wrong in (taken[0], None):
+        said = refused(block, volume, "revert", {"snapshot_id": wrong}, version="3.40")
+        assert said == f"Specified snapshot {wrong} is None or not the latest one of volume {volume}."
+    for bad in ({}, {"snapshot_id": 1}, {"snapshot_id": taken[1], "more": 1}):
+        refused(block, volume, "revert", bad, version="3.40")
+    block.act(volume, "revert", {"snapshot_id": taken[1]}, version="3.40")
+    assert status(block, volume) == "reverting"
+    assert block.get(f"/snapshots/{taken[1]}")["snapshot"]["status"] == "restoring"
+    assert "status must be available" in refused(
+        block, volume, "revert", {"snapshot_id": taken[1]}, 409, version="3.40"
+    )
+    compute.work()
+    assert status(block, volume) == "available"
+    assert block.get(f"/snapshots/{taken[1]}")["snapshot"]["status"] == "available"
+    block.act(volume, "os-extend", {"new_size": 2})
+    compute.work()
+    said = refused(block, volume, "revert", {"snapshot_id": taken[1]}, version="3.40")
+    assert said.endswith("The volume size must be equal to the snapshot size.")
+
+
 def test_extend_and_quota(block: Block, boss: Block, compute: Compute) -> None:
     volume = block.create(1)["id"]
     compute.work()

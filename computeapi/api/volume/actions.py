@@ -87,8 +87,14 @@ def _body(name: str, schema: Json) -> Json:
 
 
 def extend(call: Call) -> None:
-    """os-extend (202)."""
-    common.store(call).extend(call.context, call.target.uuid, int(call.body["os-extend"]["new_size"]))
+    """os-extend (202); of a volume that a server has from 3.42 on."""
+    size_gb = int(call.body["os-extend"]["new_size"])
+    common.store(call).extend(call.context, call.target.uuid, size_gb, in_use=call.version.minor >= 42)
+
+
+def revert(call: Call) -> None:
+    """revert (202), to the latest snapshot (cinder/api/v3/volumes.py)."""
+    common.store(call).revert(call.context, call.target.uuid, call.body["revert"]["snapshot_id"])
 
 
 def retype(call: Call) -> None:
@@ -249,6 +255,13 @@ ACTIONS: dict[str, Endpoint] = {
         for name, (handler, rule_name, schema, status) in attach.ACTIONS.items()
     },
     "os-extend": _action(extend, "os-extend", EXTEND, p.obj({"new_size": SIZE}, "new_size")),
+    "revert": _action(
+        revert,
+        "revert",
+        REVERT,
+        p.obj({"snapshot_id": {"type": ["string", "null"], "maxLength": 255}}, "snapshot_id"),
+        since="3.40",
+    ),
     "os-retype": _action(
         retype,
         "os-retype",

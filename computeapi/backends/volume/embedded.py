@@ -181,12 +181,12 @@ class EmbeddedVolumes(Attachments):
         volumes.change(conn, row.id, {"status": "deleting"})
         self.work(conn, context, row, "delete", row.host, ok="deleting", failed="error_deleting")
 
-    def extend(self, context: Context, volume_id: str, size_gb: int) -> None:
-        """Begin to make it larger."""
+    def extend(self, context: Context, volume_id: str, size_gb: int, *, in_use: bool = False) -> None:
+        """Begin to make it larger. `in_use`: also while a guest has it, which then sees that."""
         with self.db.write() as conn:
             row = self.row(conn, context, volume_id, lock=True)
-            if row.status != "available":
-                raise wrong_status(row, "available")
+            if row.status != "available" and not (in_use and row.status == "in-use"):
+                raise wrong_status(row, "available' or 'in-use" if in_use else "available")
             if size_gb <= row.size_gb:
                 raise errors.BadRequest(
                     f"Invalid input received: New size for extend must be greater than current size. (current: "
@@ -197,9 +197,39 @@ class EmbeddedVolumes(Attachments):
             volume_quotas.check(conn, self.settings, row.project_id, row.type_name, gigabytes=size_gb - row.size_gb)
             volumes.change(conn, row.id, {"status": "extending"})
             host = self._host(conn, row)
-            self.work(
-                conn, context, row, "extend", host, {"size_gb": size_gb}, ok="available", failed="error_extending"
-            )
+            # One that a guest has stays usable where that fails: nothing of it is lost.
+            failed = "error_extending" if row.status == "available" else "in-use"
+            self.work(conn, context, row, "extend", host, {"size_gb": size_gb}, ok=row.status, failed=failed)
+
+    def revert(self, context: Context, volume_id: str, snapshot_id: str | None) -> None:
+        """Begin to make it what it was at its latest snapshot. Sentences: cinder/api/contrib, cinder/volume/api.py."""
+        with self.db.write() as conn:
+            row = self.row(conn, context, volume_id, lock=True)
+            snapshots = volume_snapshots.of_volume(conn, row.uuid)
+            if not snapshots:
+                raise errors.BadRequest(f"Volume {row.uuid} does not have any snapshots.")
+            latest = snapshots[-1]
+            if snapshot_id != latest.uuid:
+                raise errors.BadRequest(
+                    f"Specified snapshot {snapshot_id} is None or not the latest one of volume {row.uuid}."
+                )
+            if row.size_gb != latest.size_gb:
+                raise errors.BadRequest(
+                    f"Can't revert volume {row.uuid} to its latest snapshot {latest.uuid}. The volume size must be "
+                    "equal to the snapshot size."
+                )
+            if not volumes.change(conn, row.id, {"status": "reverting"}, statuses=("available",)):
+                raise errors.Conflict(
+                    f"Invalid volume: Can't revert volume {row.uuid} to its latest snapshot {latest.uuid}. "
+                    "Volume's status must be available."
+                )
+            if not volume_snapshots.change(conn, latest.uuid, {"status": "restoring"}, statuses=("available",)):
+                raise errors.Conflict(
+                    f"Invalid snapshot: Can't revert volume {row.uuid} to its latest snapshot {latest.uuid}. "
+                    "Snapshot's status must be available."
+                )
+            host = self._host(conn, row)
+            self.work(conn, context, row, "revert", host, ok="available", failed="error", restored=latest.uuid)
 
     def upload_to_image(self, context: Context, volume_id: str, image_id: str, *, force: bool = False) -> None:
         """Begin to fill a registered image (qcow2) with its bytes. `force`: also while a guest has it."""

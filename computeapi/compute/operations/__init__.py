@@ -67,6 +67,7 @@ VOLUME_OPERATIONS: dict[str, Operation[VolumeWork]] = {
     "volume_create": volumes.CREATE,
     "volume_delete": volumes.DELETE,
     "volume_extend": volumes.EXTEND,
+    "volume_revert": volumes.REVERT,
     "volume_upload": volumes.UPLOAD,
     "volume_snapshot_create": volumes.SNAPSHOT_CREATE,
     "volume_snapshot_delete": volumes.SNAPSHOT_DELETE,

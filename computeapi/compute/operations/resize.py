@@ -34,12 +34,12 @@ def migration(work: Work) -> MigrationRow:
 
 def _as_new(work: Work) -> Work:
     """The work on the server as it shall be."""
-    return replace(work, server=work.server._replace(**migration(work).new_flavor), landing={})
+    return replace(work, server=work.server._replace(**migration(work).new_flavor(work.server)), landing={})
 
 
 def _as_old(work: Work) -> Work:
     """The work on the server as it was."""
-    return replace(work, server=work.server._replace(**migration(work).old_flavor), landing={})
+    return replace(work, server=work.server._replace(**migration(work).old_flavor(work.server)), landing={})
 
 
 def _kept_prefix(work: Work) -> str:
@@ -119,7 +119,7 @@ def define_old(work: Work) -> None:
 def start(work: Work) -> None:
     """It runs, if it did before."""
     _start(work, work.server.vm_state)
-    work.landing |= migration(work).new_flavor
+    work.landing |= migration(work).new_flavor(work.server)
 
 
 def _start(work: Work, vm_state: str) -> None:
@@ -189,7 +189,7 @@ def start_old(work: Work) -> None:
     old = migration(work)
     vm_state = old.old_vm_state or states.ACTIVE
     _start(work, vm_state)
-    work.landing |= {"vm_state": vm_state, **old.old_flavor}
+    work.landing |= {"vm_state": vm_state, **old.old_flavor(work.server)}
 
 
 def reverted(conn: Connection, work: Work) -> None:
@@ -211,7 +211,7 @@ def not_reverted(conn: Connection, work: Work) -> None:
 
 def migrations_old(conn: Connection, work: Work) -> dict[str, object]:
     """The columns of the old flavor."""
-    return migrations.get(conn, work.entry.payload["migration"]).old_flavor
+    return migrations.get(conn, work.entry.payload["migration"]).old_flavor(work.server)
 
 
 REVERT = Operation(

@@ -78,13 +78,32 @@ DELETE = Operation((Step("file", remove_files),), finished=deleted)
 
 
 def grow(work: VolumeWork) -> None:
-    """The file is as large as was asked for."""
+    """The file is as large as was asked for, and the disk of the guest that runs with it."""
     size_gb = work.entry.payload["size_gb"]
-    work.driver.resize_disk(work.volume.file_name, size_gb)
+    with work.tools.db.read() as conn:
+        user = volumes.user_of(conn, work.volume.uuid)
+    work.driver.resize_disk(work.volume.file_name, size_gb, str(user.server_id) if user and user.server_id else "")
     work.landing["size_gb"] = size_gb
 
 
-EXTEND = Operation((Step("grow", grow),))
+def let_go_meanwhile(conn: Connection, work: VolumeWork) -> None:
+    """It is nobody's where the server was deleted while it grew."""
+    if volumes.user_of(conn, work.volume.uuid) is None:
+        volumes.change(conn, work.volume.id, {"status": "available"}, statuses=("in-use",))
+
+
+EXTEND = Operation((Step("grow", grow),), finished=let_go_meanwhile, failed=let_go_meanwhile)
+
+# --- revert ---
+
+
+def go_back(work: VolumeWork) -> None:
+    """The file is a copy of the snapshot's."""
+    snapshot = str(work.entry.lands["restored"])
+    work.driver.snapshot(work.volume.uuid, volume_snapshots.snapshot_file(snapshot), work.volume.file_name)
+
+
+REVERT = Operation((Step("copy", go_back),))
 
 # --- snapshots ---
 

@@ -15,6 +15,7 @@ from computeapi import clock, errors
 from computeapi.db.models import Flavor, Migration
 from computeapi.db.queries.common import insert_key
 from computeapi.db.queries.flavors import MAX_INT
+from computeapi.db.queries.servers import ServerRow
 
 # Nova's statuses
 MIGRATING = "migrating"
@@ -48,15 +49,13 @@ class MigrationRow(NamedTuple):
         """Whether the server went to another host."""
         return self.source != self.destination
 
-    @property
-    def old_flavor(self) -> dict[str, Any]:
+    def old_flavor(self, server: ServerRow) -> dict[str, Any]:
         """The server's columns as they were."""
-        return flavor_columns(self.old_flavor_id or "", self.old_flavor_json or "{}")
+        return flavor_columns(self.old_flavor_id or "", self.old_flavor_json or "{}", server)
 
-    @property
-    def new_flavor(self) -> dict[str, Any]:
+    def new_flavor(self, server: ServerRow) -> dict[str, Any]:
         """The server's columns as they shall be."""
-        return flavor_columns(self.new_flavor_id or "", self.new_flavor_json or "{}")
+        return flavor_columns(self.new_flavor_id or "", self.new_flavor_json or "{}", server)
 
 
 _ALL = select(
@@ -72,10 +71,14 @@ _ALL = select(
 )
 
 
-def flavor_columns(flavor_id: str, flavor_json: str) -> dict[str, Any]:
-    """The columns in which a server has its flavor, from the flavor's id and its frozen JSON."""
+def flavor_columns(flavor_id: str, flavor_json: str, server: ServerRow) -> dict[str, Any]:
+    """The columns in which a server has its flavor, from the flavor's id and its frozen JSON.
+
+    One that boots from a volume takes no root disk of its host.
+    """
     flavor = orjson.loads(flavor_json)
-    disk = int(flavor.get("disk") or 0) + int(flavor.get("ephemeral") or 0)
+    root = int(flavor.get("disk") or 0) if server.image_id else 0
+    disk = root + int(flavor.get("ephemeral") or 0)
     return {
         "flavor_id": flavor_id,
         "flavor_json": flavor_json,

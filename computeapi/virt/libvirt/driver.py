@@ -172,7 +172,13 @@ class LibvirtHypervisor(Hypervisor):
     def remove_volume(self, name: str) -> None:
         self._disks.remove_one(name)
 
-    def resize_disk(self, name: str, size_gb: int) -> None:
+    def resize_disk(self, name: str, size_gb: int, user: str = "") -> None:
+        if user:
+            self._host_facts()
+            path = self._disks.path(name)
+            with suppress(DomainNotFound), self._guest(user, f"growing {name}") as guest:
+                if guest.grow_disk(path, size_gb * GIB):
+                    return
         self._disks.grow(name, size_gb)
 
     def snapshot(self, uuid: str, volume: str, name: str) -> None:
