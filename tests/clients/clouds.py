@@ -66,6 +66,7 @@ class Cloud:
             "COMPUTEAPI_LISTEN": f"127.0.0.1:{self.port}",
             "COMPUTEAPI_CONSOLE_LISTEN": f"127.0.0.1:{self.console_port}",
             "OS_CLIENT_CONFIG_FILE": str(self.state / "clouds.yaml"),
+            **self.settings,
         }
 
     def computeapi(self, *arguments: str) -> str:

@@ -19,6 +19,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import insert
 
 from computeapi import clock, settings
@@ -213,7 +214,10 @@ class Server:
         def rests() -> bool:
             return self.show()["OS-EXT-STS:task_state"] is None and self.show()["status"] != "BUILD"
 
-        wait_for(rests, f"{self.id} rests\n{self.cloud.logs()}")
+        try:
+            wait_for(rests, f"{self.id} rests")
+        except pytest.fail.Exception as failed:
+            pytest.fail(f"{failed}\n{self.cloud.logs()}")
         shown = self.show()
         where = (shown["status"], shown["OS-EXT-SRV-ATTR:host"])
         assert where == (status, host), (shown.get("fault"), self.cloud.logs())
