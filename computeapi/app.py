@@ -25,6 +25,7 @@ import orjson
 
 from computeapi import endpoint as rows
 from computeapi import errors, logs, routes, settings, versions
+from computeapi.api.compute import version_documents
 from computeapi.backends import identity, image, network, volume
 from computeapi.backends.volume.embedded import EmbeddedVolumes
 from computeapi.db.engine import Database
@@ -140,11 +141,20 @@ def _no_method(
 
 
 class _Nowhere:
+    """What has no row. Outside all versions of the Compute API: 300 and where it would be in each, as in Nova."""
+
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def __call__(self, req: falcon.Request, resp: falcon.Response, **params: str) -> None:
-        rows.authenticate(self._services, req.context.service, None, req)
+        state = req.context
+        if state.service == "compute" and not state.versioned:
+            host_url = self._services.settings.public_url or req.prefix
+            state.told = None
+            resp.status = 300
+            resp.data = orjson.dumps(version_documents.choices(host_url, req.path))
+            return
+        rows.authenticate(self._services, state.service, None, req)
         raise errors.NotFound
 
 
@@ -175,11 +185,13 @@ class Entry:
         logs.about(request_id=state.request_id)
         state.legacy, state.url_project, state.version = False, None, versions.MIN
         state.user_id = state.project_id = None
+        state.told = ""  # the version that the answer names, where it is not `version`; None: it names none
         path = req.path
         state.service = service = _service(path)
         if "\x00" in path:  # no id has it, and databases refuse it
             raise errors.NotFound
-        if service == "compute" and path.startswith(("/v2.1", "/v2")):
+        state.versioned = service != "compute" or path[1:].partition("/")[0] in ("v2.1", "v2")
+        if service == "compute" and state.versioned:
             _version, _, rest = path[1:].partition("/")
             state.legacy = _version == "v2"
             first, slash, tail = rest.partition("/")
@@ -189,9 +201,7 @@ class Entry:
             if rest or state.url_project is not None:
                 req.path = f"/v2.1/{rest}"
             if not state.legacy:
-                state.version = versions.negotiate(
-                    req.get_header("OpenStack-API-Version"), req.get_header("X-OpenStack-Nova-API-Version")
-                )
+                _negotiate(req)
         elif service == "volume" and path.startswith("/volume/v3"):
             first, _slash, rest = path.removeprefix("/volume/v3").removeprefix("/").partition("/")
             if _PROJECT_ID.fullmatch(first):
@@ -207,8 +217,8 @@ class Entry:
         set_header("X-OpenStack-Request-Id", state.request_id)
         if state.service == "compute":
             set_header("X-Compute-Request-Id", state.request_id)
-            if not state.legacy:
-                text = str(state.version)
+            if not state.legacy and state.told is not None:
+                text = state.told or str(state.version)
                 set_header("OpenStack-API-Version", f"compute {text}")
                 set_header("X-OpenStack-Nova-API-Version", text)
                 set_header("Vary", _VARY)
@@ -224,6 +234,21 @@ class Entry:
             self._requests.seen(state.service, req.method, req.uri_template, resp.status, took)
         if LOG.isEnabledFor(logging.INFO):
             _log(req, resp, took * 1000)
+
+
+def _negotiate(req: falcon.Request) -> None:
+    """The microversion. As in Nova a refusal names the version that was asked for; where that was none, no version."""
+    state = req.context
+    try:
+        state.version = versions.negotiate(
+            req.get_header("OpenStack-API-Version"), req.get_header("X-OpenStack-Nova-API-Version")
+        )
+    except errors.VersionNotAcceptable as error:
+        state.told = error.asked
+        raise
+    except errors.BadRequest:
+        state.told = None
+        raise
 
 
 def _log(req: falcon.Request, resp: falcon.Response, took: float) -> None:

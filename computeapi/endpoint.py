@@ -227,6 +227,7 @@ def _has_json(req: falcon.Request) -> bool:
     return bool(req.content_length) and req.method in ("POST", "PUT", "PATCH")
 
 
+_JSON_TYPES = frozenset(("", "application/json", "application/vnd.openstack.compute+json", "text/plain"))
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -244,7 +245,7 @@ def read_json(req: falcon.Request) -> Any:
         raise errors.TooLarge("Request is too large.")
     if not data:
         return None
-    if kind not in ("", "application/json", "text/plain") and not kind.endswith("json-patch"):
+    if kind not in _JSON_TYPES and not kind.endswith("json-patch"):
         raise errors.UnsupportedMediaType("Unsupported Content-Type")
     try:
         body = orjson.loads(data)
@@ -260,8 +261,11 @@ def _query(req: falcon.Request, row: Endpoint, version: Version) -> dict[str, li
     if not text:
         return {}
     query: dict[str, list[str]] = {}
-    for name, value in parse_qsl(text, keep_blank_values=True):
-        query.setdefault(name, []).append(value)
+    try:
+        for name, value in parse_qsl(text, keep_blank_values=True, errors="strict"):
+            query.setdefault(name, []).append(value)
+    except UnicodeDecodeError:
+        raise errors.BadRequest("Query string is not UTF-8 encoded") from None
     if "\x00" in text or "%00" in text:
         raise errors.BadRequest("Invalid input for query parameters: a value holds the character NUL")
     if row.query is None:

@@ -50,6 +50,10 @@ class MethodNotAllowed(Error):
 class VersionNotAcceptable(Error):
     """Version is not supported by the API."""
 
+    def __init__(self, message: str | None = None, *, asked: str = "") -> None:
+        self.asked = asked  # the version
+        super().__init__(message)
+
 
 class Conflict(Error):
     """The request conflicts with the state of what it asks for."""

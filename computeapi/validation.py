@@ -21,6 +21,21 @@ import jsonschema
 from computeapi import errors
 
 FORMATS = jsonschema.FormatChecker(formats=())
+MAX_REGEX = 512  # characters of a regular expression that is looked into here
+
+# Where Nova words it otherwise than "… is not a '<format>'": the whole sentence, or its end.
+_SENTENCES = {
+    "name": "An invalid 'name' value was provided. The name must be: "
+    "printable characters. Can not start or end with whitespace.",
+    "name_with_leading_trailing_spaces": "An invalid 'name' value was provided. The name must be: "
+    "printable characters with at least one non space character",
+}
+_ENDS = {
+    "ip": "is not valid under any of the given schemas",
+    "image-ref": "is not valid under any of the given schemas",
+    "image-id": "is not a 'uuid'",
+    "uuid-or-null": "is not a 'uuid'",
+}
 
 
 @FORMATS.checks("uuid")
@@ -33,9 +48,19 @@ def _uuid(value: Any) -> bool:
         return False
 
 
+@FORMATS.checks("uuid-or-null")
+def _uuid_or_null(value: Any) -> bool:
+    return value is None or _uuid(value)
+
+
+@FORMATS.checks("image-id")
+def _image_id(value: Any) -> bool:
+    return _uuid(value.rsplit("/", 1)[-1] if isinstance(value, str) else value)
+
+
 @FORMATS.checks("image-ref")
 def _image_ref(value: Any) -> bool:
-    return value == "" or _uuid(value.rsplit("/", 1)[-1] if isinstance(value, str) else value)
+    return value == "" or _image_id(value)
 
 
 @FORMATS.checks("date-time")
@@ -73,7 +98,7 @@ def _ipv6(value: Any) -> bool:
         ipaddress.IPv6Address(value)
     except ValueError:
         return False
-    return isinstance(value, str)
+    return isinstance(value, str) and "%" not in value  # no zone
 
 
 @FORMATS.checks("ip")
@@ -105,16 +130,21 @@ def _loose_name(value: Any) -> bool:
 
 @FORMATS.checks("regex")
 def _regex(value: Any) -> bool:
+    if not value or not isinstance(value, str):
+        return False
+    if len(value) > MAX_REGEX:  # what searches with it says so
+        return True
     try:
         re.compile(value)
-    except (re.error, TypeError):
+    except (re.error, RecursionError, OverflowError):
         return False
     return True
 
 
 def _printable(value: Any) -> bool:
+    """Neither control nor line separator, and (as in Nova) nothing outside Unicode's first plane."""
     return isinstance(value, str) and all(
-        unicodedata.category(char)[0] != "C" and (char == " " or unicodedata.category(char)[0] != "Z" or char.isspace())
+        char < "\uffff" and (category := unicodedata.category(char))[0] != "C" and category not in ("Zl", "Zp")
         for char in value
     )
 
@@ -180,14 +210,16 @@ def check_body(checker: Any, body: Any) -> None:
     error = next(checker.iter_errors(body), None)
     if error is None:
         return
+    format_ = error.validator_value if error.validator == "format" else None
+    if format_ in _SENTENCES:
+        raise errors.BadRequest(_SENTENCES[format_])
+    message = f"{error.instance!r} {_ENDS[format_]}" if format_ in _ENDS else error.message.replace(_NO_NEWLINE, "")
     if not error.path:
-        raise errors.BadRequest(error.message)
+        raise errors.BadRequest(message)
     name = error.path[-1]
     if _SECRET.search(str(name)):
         raise errors.BadRequest(f"Invalid input for field/attribute {name}: its value is not of the right form.")
-    raise errors.BadRequest(
-        f"Invalid input for field/attribute {name}. Value: {_shown(error.instance)}. {error.message}"
-    )
+    raise errors.BadRequest(f"Invalid input for field/attribute {name}. Value: {_shown(error.instance)}. {message}")
 
 
 def check_query(checker: Any, query: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -204,6 +236,7 @@ def check_query(checker: Any, query: dict[str, list[str]]) -> dict[str, list[str
     return {name: values for name, values in query.items() if name in known or any(p.search(name) for p in patterns)}
 
 
+_NO_NEWLINE = repr(r"(?!\n)")[1:-1]  # how our patterns end, where Nova's let a line's end pass
 _SECRET = re.compile(r"(pass(word)?|secret|token)$", re.IGNORECASE)
 
 

@@ -63,7 +63,10 @@ def negotiate(openstack: str | None, legacy: str | None) -> Version:
 
     Raises BadRequest for what is no version and VersionNotAcceptable for one we do not have (Nova's sentences).
     """
-    return _chosen(_requested("compute", openstack) or (legacy.strip().lower() if legacy else None), MIN, MAX)
+    text = _requested("compute", openstack)
+    if text is None and legacy is not None:
+        text = legacy.strip().lower()
+    return _chosen(text, MIN, MAX)
 
 
 def negotiate_volume(openstack: str | None) -> Version:
@@ -84,7 +87,8 @@ def _chosen(text: str | None, low: Version, high: Version) -> Version:
         ) from None
     if not low <= version <= high:
         raise errors.VersionNotAcceptable(
-            f"Version {version} is not supported by the API. Minimum is {low} and maximum is {high}."
+            f"Version {version} is not supported by the API. Minimum is {low} and maximum is {high}.",
+            asked=str(version),
         )
     return version
 

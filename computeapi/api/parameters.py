@@ -7,17 +7,19 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-TRUE = [True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes", "y", "t"]
-FALSE = [False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no", "n", "f"]
+TRUE = [True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes"]
+FALSE = [False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no"]
+TRUE_LETTERS, FALSE_LETTERS = ["y", "t"], ["n", "f"]  # Cinder takes these as well
 
 boolean: Schema = {"type": ["boolean", "string"], "enum": TRUE + FALSE}
+loose_boolean: Schema = {"type": ["boolean", "string"], "enum": TRUE + TRUE_LETTERS + FALSE + FALSE_LETTERS}
 none: Schema = {"enum": ["None", None, {}]}
 name: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "format": "name"}
 loose_name: Schema = {
     "type": "string",
+    "format": "name_with_leading_trailing_spaces",
     "minLength": 1,
     "maxLength": 255,
-    "format": "name_with_leading_trailing_spaces",
 }
 name_or_none: Schema = {"oneOf": [{"type": "string", "minLength": 1, "maxLength": 255}, {"type": "null"}]}
 uuid: Schema = {"type": "string", "format": "uuid"}
@@ -27,7 +29,8 @@ tcp_udp_port: Schema = {"type": ["integer", "string"], "pattern": "^[0-9]*$", "m
 positive_integer: Schema = {"type": ["integer", "string"], "pattern": "^[0-9]*$", "minimum": 1, "minLength": 1}
 non_negative_integer: Schema = {"type": ["integer", "string"], "pattern": "^[0-9]*$", "minimum": 0, "minLength": 1}
 admin_password: Schema = {"type": "string"}
-image_ref: Schema = {"type": "string", "format": "image-ref"}
+image_ref: Schema = {"type": "string", "format": "image-ref"}  # or none: ""
+image_id: Schema = {"type": "string", "format": "image-id"}
 flavor_ref: Schema = {"type": ["string", "integer"], "minLength": 1}
 disk_config: Schema = {"type": "string", "enum": ["AUTO", "MANUAL"]}
 ip_or_empty_v4: Schema = {"type": "string", "oneOf": [{"enum": [""]}, {"format": "ipv4"}]}
@@ -42,10 +45,10 @@ metadata: Schema = {
 
 def obj(properties: Schema, *required: str, extra: bool = False, **more: Any) -> Schema:
     """An object with these properties, some required, and no others (unless `extra`)."""
-    schema: Schema = {"type": "object", "properties": properties, "additionalProperties": extra, **more}
-    if required:
+    schema: Schema = {"type": "object", "properties": properties}
+    if required:  # before additionalProperties: what is missing is told first, as in Nova
         schema["required"] = list(required)
-    return schema
+    return schema | {"additionalProperties": extra, **more}
 
 
 def wrapped(key: str, schema: Schema) -> Schema:
@@ -81,4 +84,4 @@ def query(
 
 def truth(value: Any) -> bool:
     """The bool that a validated `boolean` stands for."""
-    return value in TRUE
+    return value in TRUE or value in TRUE_LETTERS

@@ -200,7 +200,7 @@ def test_the_same_id_or_name_twice(admin: Any) -> None:
     again = admin.post("/flavors", {"flavor": SMALL | {"id": "2"}})
     assert message(again, 409, "conflictingRequest") == "Flavor with name small already exists."
     again = admin.post("/flavors", {"flavor": SMALL})
-    assert message(again, 409, "conflictingRequest") == "Flavor with ID 1 already exists."
+    assert message(again, 409, "conflictingRequest") == "Flavor with name small already exists."
 
 
 @pytest.mark.parametrize("role", ["reader", "member", "manager", "service"])
@@ -698,3 +698,13 @@ def test_a_role_that_may_read_nothing(api: Any, admin: Any, path: str, _status: 
     service = api.become("service")
     message(service.get(path.format("1")), 403, "forbidden")
     message(service.get(path.format("1") + "/k"), 403, "forbidden")
+
+
+def test_extra_specs_of_v2_let_other_keys_pass(admin: Any) -> None:
+    make(admin)
+    answer = admin.post("/v2/flavors/1/os-extra_specs", {"extra_specs": {"k": "v"}, "other": 1})
+    assert (answer.status_code, answer.json) == (200, {"extra_specs": {"k": "v"}})
+    refused = admin.post("/v2/flavors/1/os-extra_specs", {"extra_specs": {"a/b": "v"}})
+    assert message(refused, 400, "badRequest").endswith(
+        "'a/b' does not match any of the regexes: '^[a-zA-Z0-9-_:. ]{1,255}$'"
+    )

@@ -110,6 +110,8 @@ def test_names_that_are_none(api: Api, name: Any) -> None:
 def test_bad_groups(api: Api) -> None:
     assert api.post(GROUPS, {"security_group": {"name": "a", "description": "x" * 256}}).status_code == 400
     assert api.post(GROUPS, {"security_group": {"description": "a"}}).status_code == 400
+    without = api.post(GROUPS, {"security_group": {"name": "a"}})
+    assert without.json["badRequest"]["message"].endswith("'description' is a required property")
     assert api.post(GROUPS, {}).status_code == 400
     for path in ("x", "1", "../1"):
         assert api.get(f"{GROUPS}/{path}").status_code in (400, 404)

@@ -237,7 +237,8 @@ BAD_DISKS: list[tuple[Any, str]] = [
     ([{"root": 1}, {**_BLANK, "volume_size": 0}], "volume_size"),
     ([{"root": 1}, {**_BLANK, "volume_size": 2**31}], "volume_size"),
     ([{"root": 1}, {**_BLANK, "unknown": 1}], "unknown"),
-    ([{"destination_type": "local"}], "Some required fields are missing"),
+    ([{"destination_type": "local"}], "Missing device UUID"),
+    ([{"uuid": "x", "destination_type": "local"}], "Some required fields are missing"),
     ([{"source_type": "image", "destination_type": "local"}], "Missing device UUID."),
     (
         [{"source_type": "image", "destination_type": "local", "uuid": "other", "boot_index": 0}],

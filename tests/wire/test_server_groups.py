@@ -250,3 +250,10 @@ def test_a_server_is_in_a_group_once(db: Database, api: Api, host: str, body: di
     with db.read() as conn:
         assert len(conn.execute(ServerGroupMember.__table__.select()).all()) == 1
         assert len(conn.execute(ServerGroup.__table__.select()).all()) == 1
+
+
+def test_a_limit_of_0_is_none(api: Api) -> None:
+    for name in ("a", "b"):
+        make(api, "affinity", name)
+    assert names(api, "?limit=0") == ["a", "b"]
+    assert names(api, "?limit=1") == ["a"]

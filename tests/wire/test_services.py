@@ -202,3 +202,11 @@ def test_who_may(api: Api, host: str) -> None:
     for_admins_only(api, "PUT", "/os-services/disable-log-reason", NAMED)
     for_admins_only(api, "DELETE", "/os-services", NAMED)
     for_admins_only(api, "DELETE", "/os-services/3")
+
+
+def test_an_unknown_action(api: Api, admin: Api, host: str) -> None:
+    for path in ("/os-services/nothing", "/os-services/1"):
+        assert admin.put(path, {"host": "host1"}).status_code == 400
+        answer = admin.put(path, NAMED)
+        assert (answer.status_code, answer.json["itemNotFound"]["message"]) == (404, "Unknown action")
+        assert api.put(path, NAMED).status_code == 403

@@ -169,7 +169,8 @@ def delete(call: Call) -> None:
     """DELETE …/os-interface/{port_id}: the guest loses it, then the port goes (one that a user made stays)."""
     server, port_id = call.target, call.params["port_id"]
     with call.services.db.write() as conn:
-        lock_row(conn, server.id)
+        now = lock_row(conn, server.id) or server
+        lifecycle.check_lock(call.services, call.context, now)
         ports = interfaces.of_server(conn, server.id, port_id)
         if not ports:
             raise errors.NotFound(f"Port id {port_id} could not be found.")

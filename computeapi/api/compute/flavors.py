@@ -117,9 +117,6 @@ _SPECS = {
 }
 CREATE_SPECS = parameters.wrapped("extra_specs", _SPECS)
 UPDATE_SPEC = {**_SPECS, "minProperties": 1, "maxProperties": 1}
-# Names are limited under /v2 too.
-CREATE_SPECS_V2 = Versioned(validation.validator(CREATE_SPECS))
-UPDATE_SPEC_V2 = Versioned(validation.validator(UPDATE_SPEC))
 
 # --- VIEW ---
 

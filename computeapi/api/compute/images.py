@@ -127,7 +127,9 @@ def _filters(call: Call) -> dict[str, str]:
 
 
 def _page(call: Call) -> list[ImageInfo]:
-    return call.services.images.list(call.context, _filters(call), links.page_size(call), links.last(call, "marker"))
+    return call.services.images.list(
+        call.context, _filters(call), links.page_size(call), links.last(call, "marker") or None
+    )
 
 
 def _answer(call: Call, path: str, images: list[ImageInfo], shown: list[dict[str, Any]]) -> dict[str, Any]:

@@ -78,7 +78,10 @@ _SERVICES: Table = {
     "/os-services/disable": {"PUT": _change_service(services.disable)},
     "/os-services/disable-log-reason": {"PUT": _change_service(services.disable_log_reason)},
     "/os-services/force-down": {"PUT": _change_service(services.force_down, "2.11")},
-    "/os-services/{service_id}": {"DELETE": endpoint(services.remove, services.SERVICES + "delete", status=204)},
+    "/os-services/{service_id}": {
+        "PUT": _change_service(services.unknown_action),
+        "DELETE": endpoint(services.remove, services.SERVICES + "delete", status=204),
+    },
 }
 
 _HYPERVISORS: Table = {

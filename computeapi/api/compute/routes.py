@@ -55,14 +55,8 @@ RULES: list[Any] = [
 _CREATE_FLAVOR = replace(
     endpoint(flavors.create, flavors.MANAGE + "create", body=flavors.CREATE), relaxed=flavors.CREATE_V2
 )
-_CREATE_SPECS = replace(
-    endpoint(flavors.create_extra_specs, flavors.SPECS + "create", body=flavors.CREATE_SPECS),
-    relaxed=flavors.CREATE_SPECS_V2,
-)
-_UPDATE_SPEC = replace(
-    endpoint(flavors.update_extra_spec, flavors.SPECS + "update", body=flavors.UPDATE_SPEC),
-    relaxed=flavors.UPDATE_SPEC_V2,
-)
+_CREATE_SPECS = endpoint(flavors.create_extra_specs, flavors.SPECS + "create", body=flavors.CREATE_SPECS)
+_UPDATE_SPEC = endpoint(flavors.update_extra_spec, flavors.SPECS + "update", body=flavors.UPDATE_SPEC)
 
 # By whole path; all others below stand under /v2.1 (and /v2, and with the project's id in between).
 VERSION_DOCUMENTS: dict[str, dict[str, Endpoint]] = {

@@ -60,7 +60,7 @@ RULES = [
 
 _NAME: p.Schema = {"type": "string", "minLength": 1, "maxLength": 255, "format": "name_with_leading_trailing_spaces"}
 CREATE: p.Schema = p.obj(
-    {"security_group": p.obj({"name": _NAME, "description": p.text_255}, "name")},
+    {"security_group": p.obj({"name": _NAME, "description": p.text_255}, "name", "description")},
     "security_group",
 )
 LIST_QUERY = p.query(

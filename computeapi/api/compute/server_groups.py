@@ -38,7 +38,8 @@ RULES = [
 
 
 def _create(*policies: str) -> Json:
-    one: Json = {"type": "array", "items": {"type": "string", "enum": [*policies]}, "minItems": 1, "maxItems": 1}
+    one: Json = {"type": "array", "items": {"type": "string", "enum": [*policies]}, "minItems": 1, "uniqueItems": True}
+    one["maxItems"] = 1
     return p.wrapped("server_group", p.obj({"name": p.name, "policies": one}, "name", "policies"))
 
 
@@ -71,9 +72,13 @@ def index(call: Call) -> Json:
     if "all_projects" in call.query and call.allows(GROUPS + "index:all_projects"):
         project_id = None
     with call.services.db.snapshot() as conn:
-        groups = queries.page(conn, project_id, links.page_size(call), _offset(call))
+        groups = queries.page(conn, project_id, _limit(call), _offset(call))
         members = queries.members(conn, [group.id for group in groups])
     return {"server_groups": [_view(group, members[group.id]) for group in groups]}
+
+
+def _limit(call: Call) -> int:
+    return links.page_size(call) or call.services.settings.max_limit  # 0 is no limit here, as in Nova
 
 
 def _offset(call: Call) -> int:

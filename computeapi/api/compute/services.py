@@ -104,6 +104,11 @@ def disable_log_reason(call: Call) -> Json:
     return {"service": _named(call) | {"status": "disabled", "disabled_reason": reason}}
 
 
+def unknown_action(_call: Call) -> None:
+    """PUT /os-services/{anything else}."""
+    raise errors.NotFound("Unknown action")
+
+
 def force_down(call: Call) -> Json:
     """PUT /os-services/force-down (from 2.11 on): the service counts as down whatever its heartbeats say."""
     if "forced_down" not in call.body:

@@ -44,3 +44,19 @@ def show(call: Call) -> dict[str, Any]:
 def show_legacy(call: Call) -> dict[str, Any]:
     """GET /v2/."""
     return _document(call, "v2.0", "/v2/", "2")
+
+
+def choices(host_url: str, path: str) -> dict[str, Any]:
+    """Any other path outside the versions: where each version would have it."""
+    known = [("v2.0", "SUPPORTED", "/v2", "2"), ("v2.1", "CURRENT", "/v2.1", "2.1")]
+    return {
+        "choices": [
+            {
+                "id": name,
+                "status": status,
+                "links": [{"rel": "self", "href": f"{host_url}{prefix}{path}"}],
+                "media-types": [{"base": "application/json", "type": _MEDIA_TYPE + media}],
+            }
+            for name, status, prefix, media in known
+        ]
+    }

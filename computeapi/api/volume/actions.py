@@ -68,14 +68,14 @@ _METADATA: Json = {
 }
 _UPLOAD: Json = {
     "image_name": {"type": "string", "minLength": 1, "maxLength": 255},
-    "force": p.boolean,
+    "force": p.loose_boolean,
     "disk_format": {"type": "string", "enum": DISK_FORMATS},
     "container_format": {"type": ["string", "null"], "maxLength": 255},
 }
 _UPLOAD_31 = {
     **_UPLOAD,
     "visibility": {"type": "string", "enum": ["community", "public", "private", "shared"]},
-    "protected": p.boolean,
+    "protected": p.loose_boolean,
 }
 
 
@@ -275,10 +275,10 @@ ACTIONS: dict[str, Endpoint] = {
         ),
     ),
     "os-set_bootable": _action(
-        set_bootable, "os-set_bootable", "volume:update", p.obj({"bootable": p.boolean}, "bootable"), 200
+        set_bootable, "os-set_bootable", "volume:update", p.obj({"bootable": p.loose_boolean}, "bootable"), 200
     ),
     "os-update_readonly_flag": _action(
-        update_read_only, "os-update_readonly_flag", READ_ONLY, p.obj({"readonly": p.boolean}, "readonly")
+        update_read_only, "os-update_readonly_flag", READ_ONLY, p.obj({"readonly": p.loose_boolean}, "readonly")
     ),
     "os-volume_upload_image": _action(
         upload_image,

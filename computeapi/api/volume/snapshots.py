@@ -45,7 +45,7 @@ CREATE = p.wrapped(
             "display_name": NAME,
             "description": NAME,
             "volume_id": UUID_OR_NONE,
-            "force": p.boolean,
+            "force": p.loose_boolean,
             "metadata": or_none(METADATA),
         },
         "volume_id",

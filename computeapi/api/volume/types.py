@@ -115,14 +115,14 @@ CREATE = p.wrapped(
             "name": {"type": "string", "minLength": 1, "maxLength": 255},
             "description": _TEXT,
             "extra_specs": _SPECS,
-            "os-volume-type-access:is_public": p.boolean,
+            "os-volume-type-access:is_public": p.loose_boolean,
         },
         "name",
     ),
 )
 UPDATE = p.wrapped(
     "volume_type",
-    p.obj({"name": {**_TEXT, "minLength": 1}, "description": _TEXT, "is_public": p.boolean}),
+    p.obj({"name": {**_TEXT, "minLength": 1}, "description": _TEXT, "is_public": p.loose_boolean}),
 )
 CREATE_SPECS = p.wrapped("extra_specs", _SPECS_STRICT)
 UPDATE_SPEC: Json = {**_SPECS_STRICT, "minProperties": 1, "maxProperties": 1}

@@ -47,7 +47,7 @@ _CREATE: Json = {
     "consistencygroup_id": UUID_OR_NONE,
     "size": or_none(SIZE),
     "availability_zone": {"type": ["string", "null"], "minLength": 1, "maxLength": 255},
-    "multiattach": {"oneOf": [{"type": "null"}, p.boolean]},
+    "multiattach": {"oneOf": [{"type": "null"}, p.loose_boolean]},
     "image_id": NAME,
     "imageRef": NAME,
 }

@@ -186,12 +186,12 @@ def create(conn: Connection, flavor: FlavorRow) -> None:
 
     Raises Conflict where its id or its name is taken (FlavorIdExists, FlavorExists).
     """
-    taken = select(Flavor.flavor_id).where(or_(Flavor.flavor_id == flavor.flavor_id, Flavor.name == flavor.name))
+    taken = select(Flavor.name).where(or_(Flavor.flavor_id == flavor.flavor_id, Flavor.name == flavor.name))
     found = list(conn.execute(taken).scalars())
-    if flavor.flavor_id in found:
-        raise errors.Conflict(f"Flavor with ID {flavor.flavor_id} already exists.")
-    if found:
+    if flavor.name in found:
         raise errors.Conflict(f"Flavor with name {flavor.name} already exists.")
+    if found:
+        raise errors.Conflict(f"Flavor with ID {flavor.flavor_id} already exists.")
     values = flavor._asdict()
     del values["key"]
     conn.execute(insert(Flavor), {**values, "created_at": clock.now()})

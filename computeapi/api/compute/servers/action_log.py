@@ -57,7 +57,7 @@ def show(key: str, uuid_key: str) -> Handler:
         with call.services.db.read() as conn:
             row = actions.by_request(conn, call.target.id, request_id)
             if row is None:
-                raise errors.NotFound(f"Action for request_id {request_id} on instance {call.target.uuid} not found")
+                raise errors.NotFound(f"Action {request_id} not found")
             shown = _summary(row, uuid_key)
             if call.allows("os_compute_api:os-instance-actions:events"):
                 shown["events"] = [_event(event) for event in actions.events(conn, row.id)]

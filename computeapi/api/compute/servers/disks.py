@@ -80,12 +80,12 @@ def read(server: Item, image_id: str | None) -> list[Disk]:
 
 def _read_new(item: Item, image_id: str | None) -> Disk:
     source, uuid = item.get("source_type"), item.get("uuid")
-    if source is None:
-        raise invalid("Some required fields are missing")
     if source == "blank" and uuid:
         raise invalid("Invalid device UUID.")
     if source != "blank" and not uuid:
         raise invalid("Missing device UUID.")
+    if source is None:
+        raise invalid("Some required fields are missing")
     boot_index = _boot_index(item.get("boot_index"))
     if (item.get("destination_type") or ("volume" if source in _KEPT else "local")) == "volume":
         return _read_volume(item, source, boot_index)
@@ -117,9 +117,9 @@ _KEPT = ("volume", "snapshot")  # sources that only a volume can be made of
 def _read_volume(item: Item, source: str, boot_index: int) -> Disk:
     size = _size(item)
     if not size and source == "image":
-        raise invalid("Images with destination_type 'volume' need to have a non-zero size specified")
+        raise errors.BadRequest("Images with destination_type 'volume' need to have a non-zero size specified")
     if not size and source == "blank":
-        raise invalid("Blank volumes (source: 'blank', dest: 'volume') need to have non-zero size")
+        raise errors.BadRequest("Blank volumes (source: 'blank', dest: 'volume') need to have non-zero size")
     uuid = str(item.get("uuid"))
     disk = Disk(
         source,

@@ -127,9 +127,10 @@ _ADMIN_SORT_KEYS = ("host", "node")
 _PLAIN = (*EXACT, "launch_index", "project_id", "tenant_id", "all_tenants", "soft_deleted", "deleted", "status")
 _PATTERNS = (*(name for name in REGEX if name != "launch_index"), "flavor", "ip", "ip6", "auto_disk_config")
 _PARAMETERS = {
-    # Patterns are checked where they are used (db.queries.patterns), which knows more than whether they compile.
-    **dict.fromkeys((*_PLAIN, *_PATTERNS, *JOINED, "sort_dir", "marker"), p.Q_ANY),
-    "sort_key": {"type": "string", "enum": sorted({*SORT_KEYS, *IGNORED_SORT_KEYS})},
+    # Whether a pattern can be searched for is known where it is used (db.queries.patterns).
+    **dict.fromkeys((*_PLAIN, *JOINED, "sort_dir", "marker"), p.Q_ANY),
+    **dict.fromkeys(_PATTERNS, p.Q_REGEX),
+    "sort_key": {"type": "string", "enum": [*sorted(SORT_KEYS), *IGNORED_SORT_KEYS]},
     "changes-since": p.Q_TIME,
     "limit": p.Q_INTEGER,
 }
@@ -146,7 +147,7 @@ def read(call: Call, all_projects_rule: str) -> Wanted | None:
     ones or by host without being an administrator.
     """
     asked = _allowed(call)
-    wanted = Wanted(call.project_id, limit=links.page_size(call), marker=links.last(call, "marker"))
+    wanted = Wanted(call.project_id, limit=links.page_size(call), marker=links.last(call, "marker") or None)
     for name, value in asked.items():
         if name in EXACT:
             wanted.exact[EXACT[name]] = value

@@ -31,9 +31,9 @@ MIGRATE_LIVE = p.wrapped(
     "os-migrateLive",
     p.obj(
         {"host": _HOST, "block_migration": p.boolean, "disk_over_commit": p.boolean},
-        "host",
         "block_migration",
         "disk_over_commit",
+        "host",
     ),
 )
 EVACUATE = p.wrapped(

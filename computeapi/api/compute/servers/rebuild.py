@@ -34,7 +34,7 @@ RULES = [
 
 def _schema(name: p.Schema) -> p.Schema:
     body = {
-        "imageRef": p.image_ref,
+        "imageRef": p.image_id,
         "name": name,
         "adminPass": p.admin_password,
         "metadata": p.metadata,
@@ -77,8 +77,6 @@ def rebuild(call: Call) -> Reply:
 
 
 def _image(call: Call, server: ServerRow, reference: str) -> ImageInfo:
-    if not reference:
-        raise errors.BadRequest("Cannot find image for rebuild")
     image_id = str(uuid.UUID(reference.rsplit("/", 1)[-1]))
     try:
         image = call.services.images.show(call.context, image_id)

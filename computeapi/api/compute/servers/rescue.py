@@ -21,7 +21,7 @@ RULES = [
     rule("os_compute_api:os-unrescue", PROJECT_MEMBER, "Boot a server from its own disk again.", _URL),
 ]
 
-_BODY = p.obj({"adminPass": p.admin_password, "rescue_image_ref": p.image_ref})
+_BODY = p.obj({"adminPass": p.admin_password, "rescue_image_ref": p.image_id})
 RESCUE = p.wrapped("rescue", {**_BODY, "type": ["object", "null"]})
 
 

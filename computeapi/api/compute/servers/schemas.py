@@ -15,10 +15,9 @@ from computeapi import validation
 from computeapi.api import parameters as p
 from computeapi.versions import Versioned
 
-_ADDRESS: p.Schema = {"type": "string", "maxLength": 45, "pattern": "^[0-9a-fA-F:.]*$"}  # no %zone
-_ip: p.Schema = {**_ADDRESS, "format": "ip"}
-_ipv4: p.Schema = {**_ADDRESS, "format": "ipv4"}
-_ipv6: p.Schema = {**_ADDRESS, "format": "ipv6"}
+_ip: p.Schema = {"type": "string", "format": "ip"}
+_ipv4: p.Schema = {"type": "string", "format": "ipv4"}
+_ipv6: p.Schema = {"type": "string", "format": "ipv6"}
 
 ACCESS: p.Schema = {"accessIPv4": _ipv4, "accessIPv6": _ipv6}
 
@@ -59,7 +58,7 @@ _DEVICE_V2: p.Schema = {
 }
 _NETWORK: p.Schema = {
     "uuid": {"type": "string"},
-    "port": {"type": ["string", "null"], "format": "uuid"},
+    "port": {"type": ["string", "null"], "format": "uuid-or-null"},
     "fixed_ip": _ip,
 }
 _ids: p.Schema = {"type": "array", "items": p.uuid}
