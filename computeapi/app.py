@@ -25,7 +25,6 @@ import orjson
 
 from computeapi import endpoint as rows
 from computeapi import errors, logs, routes, settings, versions
-from computeapi.api.compute import version_documents
 from computeapi.backends import identity, image, network, volume
 from computeapi.backends.volume.embedded import EmbeddedVolumes
 from computeapi.db.engine import Database
@@ -152,7 +151,7 @@ class _Nowhere:
             host_url = self._services.settings.public_url or req.prefix
             state.told = None
             resp.status = 300
-            resp.data = orjson.dumps(version_documents.choices(host_url, req.path))
+            resp.data = orjson.dumps(routes.choices(host_url, req.path))
             return
         rows.authenticate(self._services, state.service, None, req)
         raise errors.NotFound

@@ -16,6 +16,7 @@ import orjson
 from computeapi import openapi, policy
 from computeapi.api.compute.routes import COMPUTE, VERSION_DOCUMENTS
 from computeapi.api.compute.routes import RULES as COMPUTE_RULES
+from computeapi.api.compute.version_documents import choices as choices
 from computeapi.api.identity.routes import IDENTITY
 from computeapi.api.identity.routes import RULES as IDENTITY_RULES
 from computeapi.api.image.routes import IMAGE

@@ -98,6 +98,7 @@ EXAMPLE_IMAGE = str(uuid.UUID(int=2))
 _TEXTS = (EXAMPLE_TEXT, "1", str(uuid.UUID(int=1)), uuid.UUID(int=1).hex, "/24", "aa:bb:cc:dd:ee:ff")
 _TEXT_BY_FORMAT = {
     "uuid": str(uuid.UUID(int=1)),
+    "image-id": EXAMPLE_IMAGE,
     "image-ref": EXAMPLE_IMAGE,
     "date-time": "2026-01-01T00:00:00Z",
     "base64": "aGVsbG8=",
