@@ -12,17 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from sqlalchemy import Connection, update
 
 from computeapi import clock, errors, journal, scheduler, states
+from computeapi.backends.network import ports
 from computeapi.backends.volume.base import VolumeBackend
 from computeapi.context import Context
 from computeapi.db.engine import Database
 from computeapi.db.models import Server
-from computeapi.db.queries import addresses, block_devices, console_tokens, hosts
+from computeapi.db.queries import addresses, block_devices, console_tokens, hosts, network_cache
 from computeapi.db.queries.servers import ServerRow, change, get, lock_row
 from computeapi.scheduler import NoValidHost, Wanted
 from computeapi.sealing import Seal
@@ -42,6 +43,9 @@ from computeapi.states import (
     STOPPED,
     SUSPENDED,
 )
+
+if TYPE_CHECKING:  # keystoneauth1 takes 0.3 s to import
+    from computeapi.backends.network.neutron import Neutron
 
 AS_WAS = "(as it was)"  # the vm_state that the server had before
 ANY: tuple[str, ...] = (
@@ -431,6 +435,8 @@ def _begin_delete(conn: Connection, services: Services, context: Context, server
     if server.host is not None and (alive or action.lands == SOFT_DELETED):
         enqueue(conn, services, context, server, action, server.host, None)
         return
+    if server.host is None and services.neutron is not None:  # no host will do it
+        _let_go_ports(conn, services.neutron, context, server)
     finish_delete(conn, services.volumes, server.id, context.request_id)
     if server.host is not None:
         enqueue(conn, services, context, server, action, server.host, {"nics": left})
@@ -444,6 +450,11 @@ def _begin_delete(conn: Connection, services: Services, context: Context, server
         user_id=context.user_id,
         name=action.log,
     )
+
+
+def _let_go_ports(conn: Connection, neutron: Neutron, context: Context, server: ServerRow) -> None:
+    kept = [port.id for port in network_cache.known(conn, server.id) if port.preserve]
+    ports.let_go_all(neutron, server.uuid, kept, context)
 
 
 def clean_up(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import select, update
 
 from computeapi import clock, journal
 from computeapi.backends.image.base import ImageBackend
+from computeapi.backends.network.neutron import Neutron
 from computeapi.compute import runner, service
 from computeapi.compute.metadata.service import MetadataService
 from computeapi.compute.operation import Tools
@@ -28,7 +30,15 @@ from computeapi.virt.base import Hypervisor
 class Compute:
     """The compute service of the host that the settings name."""
 
-    def __init__(self, settings: Settings, db: Database, driver: Hypervisor, images: ImageBackend) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        db: Database,
+        driver: Hypervisor,
+        images: ImageBackend,
+        neutron: Neutron | None = None,
+    ) -> None:
+        self._neutron = neutron
         self.db, self.driver, self.images = db, driver, images
         self._settings = settings
         self.metadata: MetadataService
@@ -42,6 +52,8 @@ class Compute:
         self.tools = service.take_over(
             settings, self.db, self.driver, self.images, seal, self.driver.host_info(), heard=self.metadata.listen
         )
+        if self._neutron is not None:
+            self.tools = replace(self.tools, neutron=self._neutron)
         firewall.apply(self.tools)
 
     def work(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from computeapi import errors
 from computeapi.compute import config_drive as drive
 from computeapi.compute.operation import Work
 from computeapi.db.engine import Database
@@ -60,6 +61,26 @@ def network_name(network_uuid: str) -> str:
 def tap_name(nic: Nic) -> str:
     """An interface's device on its host (Nova's naming)."""
     return "tap" + nic.port_id[:11]
+
+
+def nic_spec(work: Work, nic: Nic) -> NicSpec:
+    """An interface as the guest has it: on a network of libvirt's, or as a real Neutron's agent wants it plugged.
+
+    Raises Conflict for a binding that no guest here can have.
+    """
+    if work.tools.neutron is None:
+        return NicSpec(nic.mac, network_name(nic.network_uuid), tap=tap_name(nic), mtu=nic.mtu)
+    binding = orjson.loads(nic.binding)
+    kind, details = binding.get("vif_type"), binding.get("vif_details") or {}
+    if kind == "ovs":
+        bridge = details.get("bridge_name") or work.tools.settings.ovs_bridge
+        return NicSpec(nic.mac, "", tap=tap_name(nic), mtu=nic.mtu, bridge=bridge, ovs_port=nic.port_id)
+    if kind == "bridge":
+        bridge = details.get("bridge_name") or "brq" + nic.network_uuid[:11]
+        return NicSpec(nic.mac, "", tap=tap_name(nic), mtu=nic.mtu, bridge=bridge)
+    if kind == "tap":
+        return NicSpec(nic.mac, "", tap=tap_name(nic), mtu=nic.mtu)
+    raise errors.Conflict(f"Binding failed for port {nic.port_id}, please check neutron logs for more information.")
 
 
 def local_disks(work: Work) -> list[LocalDisk]:
@@ -177,9 +198,7 @@ def domain_spec(work: Work) -> DomainSpec:
         vcpus=server.vcpus,
         memory_mb=server.memory_mb,
         disks=tuple(disks),
-        nics=tuple(
-            NicSpec(nic.mac, network_name(nic.network_uuid), tap=tap_name(nic), mtu=nic.mtu) for nic in nics(work)
-        ),
+        nics=tuple(nic_spec(work, nic) for nic in nics(work)),
         title=server.name,
         metadata={"project": server.project_id, "user": server.user_id, "flavor": str(flavor.get("name", ""))},
         image_properties=properties,

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import Connection, select, update
 
@@ -24,6 +24,9 @@ from computeapi.sealing import Seal
 from computeapi.settings import Settings
 from computeapi.virt.base import Hypervisor
 from computeapi.virt.firewall import LocalNetwork
+
+if TYPE_CHECKING:  # keystoneauth1 takes 0.3 s to import
+    from computeapi.backends.network.neutron import Neutron
 
 _LOOK_SECONDS = 1.0  # between looks whether delete waits, during what takes long
 
@@ -58,6 +61,7 @@ class Tools:
     stopping: threading.Event = field(default_factory=threading.Event)
     ended: Ended = uncounted
     heard: Callable[[Sequence[LocalNetwork]], None] | None = None  # told which networks are on the host
+    neutron: Neutron | None = None  # None: the network is embedded
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ import orjson
 from sqlalchemy import Connection, insert, select, update
 
 from computeapi import clock, journal
-from computeapi.backends import volume
+from computeapi.backends import network, volume
 from computeapi.backends.image.base import ImageBackend
 from computeapi.compute import reconcile, runner, sweeps
 from computeapi.compute.metadata.service import MetadataService
@@ -340,7 +340,8 @@ def take_over(
         LOG.info("%d actions that were under way are taken up again", recovered)
     volumes = volume.load(settings, db, seal)
     stop = stopping or threading.Event()
-    return Tools(settings, db, seal, driver, images, volumes, host, epoch, stop, ended, heard)
+    neutron = network.load(settings)
+    return Tools(settings, db, seal, driver, images, volumes, host, epoch, stop, ended, heard, neutron)
 
 
 def visit(settings: Settings, db: Database, driver: Hypervisor, images: ImageBackend, seal: Seal) -> Tools | None:
@@ -352,7 +353,9 @@ def visit(settings: Settings, db: Database, driver: Hypervisor, images: ImageBac
         epoch = conn.execute(select(Host.epoch).where(Host.name == settings.host_name)).scalar()
     if epoch is None:
         return None
-    return Tools(settings, db, seal, driver, images, volume.load(settings, db, seal), settings.host_name, epoch)
+    volumes = volume.load(settings, db, seal)
+    neutron = network.load(settings)
+    return Tools(settings, db, seal, driver, images, volumes, settings.host_name, epoch, neutron=neutron)
 
 
 def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | None) -> int:

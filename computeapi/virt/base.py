@@ -138,8 +138,10 @@ class NicSpec:
     """One network interface of a guest."""
 
     mac: str
-    network: str  # name of the host's network made by ensure_network
+    network: str  # name of the host's network made by ensure_network; "": it is on a bridge, or left to others
     tap: str = ""  # device name on the host, at most 15 characters
+    bridge: str = ""  # a bridge of the host that others made
+    ovs_port: str = ""  # the bridge is Open vSwitch's, which knows the interface by this id
     model: str = "virtio"
     filters: tuple[str, ...] = ()  # nwfilter names
     mtu: int | None = None

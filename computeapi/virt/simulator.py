@@ -361,7 +361,7 @@ class SimulatedHypervisor(Hypervisor):
     def attach_nic(self, uuid: str, nic: NicSpec) -> None:
         with self._store.open() as data:
             spec = self._guest(data, uuid).spec
-            if not data.has_network(nic.network):
+            if nic.network and not data.has_network(nic.network):
                 raise HypervisorError(f"guest {uuid}: there is no network {nic.network}")
             if all(each.mac.lower() != nic.mac.lower() for each in spec.nics):
                 data.put_guest(replace(spec, nics=(*spec.nics, nic)))
@@ -569,7 +569,7 @@ class SimulatedHypervisor(Hypervisor):
                 if not disk.path and not disks.volume(disk.volume):
                     raise HypervisorError(f"guest {spec.uuid}: there is no volume {disk.volume}")
         for nic in spec.nics:
-            if not data.has_network(nic.network):
+            if nic.network and not data.has_network(nic.network):
                 raise HypervisorError(f"guest {spec.uuid}: there is no network {nic.network}")
 
     def _turn(self, uuid: str, to: PowerState, *sources: PowerState) -> None:

@@ -19,6 +19,7 @@ from computeapi.compute.operations import (
     power,
     questions,
     rebuild,
+    remote,
     rescue,
     resize,
     shelve,
@@ -78,6 +79,7 @@ QUESTIONS: dict[str, Callable[[Work], Any]] = {
     "console_output": questions.console_output,
     "diagnostics": questions.diagnostics,
     "set_password": questions.set_password,
+    "refresh_network": remote.on_event,
 }
 
 # About the host, not about a server of it.

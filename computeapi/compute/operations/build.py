@@ -8,7 +8,7 @@ from sqlalchemy import Connection, update
 from computeapi import clock, lifecycle, scheduler, states
 from computeapi.compute import base_image, guest
 from computeapi.compute.operation import Operation, Step, Work
-from computeapi.compute.operations import attachments, firewall, networks, snapshot
+from computeapi.compute.operations import attachments, firewall, networks, remote, snapshot
 from computeapi.db.models import Server
 from computeapi.db.queries import addresses
 from computeapi.states import PowerState
@@ -35,11 +35,26 @@ def remove_disks(work: Work) -> None:
 def plug_new(work: Work) -> None:
     """The same as `plug`, seen from outside as a step of the build."""
     work.save(task_state=states.NETWORKING)
-    plug(work)
+    if work.tools.neutron is not None:
+        remote.make(work)
+    else:
+        plug(work)
+
+
+def unplug_all(work: Work) -> None:
+    """The server has no interfaces any more, here and in a real Neutron."""
+    unplug(work)
+    remote.let_go_all(work)
 
 
 def plug(work: Work) -> None:
-    """The networks are on this host and promise the server its addresses; the host filters what it gets and sends."""
+    """The networks are on this host and promise the server its addresses; the host filters what it gets and sends.
+
+    Of a real Neutron that is its agent's to do on the host that the ports are bound to.
+    """
+    if work.tools.neutron is not None:
+        remote.bind(work, work.tools.host)
+        return
     networks.forget_deleted(work.tools)
     for nic in guest.nics(work):
         spec = guest.network_spec(work, nic)
@@ -50,7 +65,9 @@ def plug(work: Work) -> None:
 
 
 def unplug(work: Work) -> None:
-    """The networks promise this server nothing any more."""
+    """The networks promise this server nothing any more. A real Neutron's promise no host's servers anything here."""
+    if work.tools.neutron is not None:
+        return
     for nic in guest.nics(work):
         work.driver.remove_dhcp_host(guest.network_name(nic.network_uuid), nic.mac)
     for network_uuid, mac in guest.old_promises(work):
@@ -84,6 +101,12 @@ def start(work: Work) -> None:
     }
 
 
+def start_new(work: Work) -> None:
+    """The guest runs, for the first time."""
+    start(work)
+    remote.wait_until_plugged(work)
+
+
 def stop(work: Work) -> None:
     """The guest is off."""
     work.driver.power_off(work.server.uuid)
@@ -110,10 +133,10 @@ BUILD = Operation(
         Step("image", fetch_image),
         Step("disks", make_disks, remove_disks),
         Step("volumes", attachments.make_all, attachments.unmake_all),
-        Step("network", plug_new, unplug),
+        Step("network", plug_new, unplug_all),
         Step("config_drive", make_config_drive),
         Step("define", define, undefine),
-        Step("start", start, stop),
+        Step("start", start_new, stop),
     ),
     finished=attachments.all_in_use,
     failed=release,
@@ -122,7 +145,7 @@ BUILD = Operation(
 DELETE = Operation(
     (
         Step("undefine", undefine),
-        Step("network", unplug),
+        Step("network", unplug_all),
         Step("disks", remove_disks),
         Step("volumes", attachments.disconnect_all),
         Step("images", snapshot.remove_unfinished_images),

@@ -62,7 +62,7 @@ EVACUATE = Operation(
     (
         Step("clear", clear, at=DESTINATION),
         Step("disks", make_disks, places.remove_volumes, DESTINATION),
-        Step("network", build.plug, build.unplug, DESTINATION),
+        Step("network", build.plug, places.unplug, DESTINATION),
         Step("config_drive", make_config_drive, at=DESTINATION),
         Step("define", build.define, places.undefine, DESTINATION),
         Step("start", rebuild.start, at=DESTINATION),

@@ -55,6 +55,8 @@ def apply(tools: Tools) -> None:
         queries.forget_hints(conn, tools.host)
         if not journal.owns(conn, tools.host, tools.epoch):
             raise journal.Fenced(f"host {tools.host}")  # its owner has not seen these hints yet
+    if tools.neutron is not None:
+        return  # its agent filters and translates
     read_last: list[Firewall] = []
 
     def read_it() -> Firewall:

@@ -7,10 +7,10 @@ from sqlalchemy import Connection
 
 from computeapi.compute import guest
 from computeapi.compute.operation import Operation, Step, Work
+from computeapi.compute.operations import remote
 from computeapi.compute.operations.build import plug
 from computeapi.db.queries import interfaces
 from computeapi.db.queries.addresses import Nic
-from computeapi.virt.base import NicSpec
 
 
 def _nic(work: Work) -> Nic | None:
@@ -23,8 +23,7 @@ def attach(work: Work) -> None:
     """The guest has the interface, now and after its next start."""
     nic = _nic(work)
     if nic is not None:
-        name = guest.network_name(nic.network_uuid)
-        work.driver.attach_nic(work.server.uuid, NicSpec(nic.mac, name, tap=guest.tap_name(nic), mtu=nic.mtu))
+        work.driver.attach_nic(work.server.uuid, guest.nic_spec(work, nic))
 
 
 def detach(work: Work) -> None:
@@ -37,13 +36,20 @@ def detach(work: Work) -> None:
 def forget(work: Work) -> None:
     """The network promises the interface nothing any more."""
     nic = _nic(work)
-    if nic is not None:
+    if nic is None:
+        return
+    if work.tools.neutron is not None:
+        remote.let_go(work, nic.port_id)
+    else:
         work.driver.remove_dhcp_host(guest.network_name(nic.network_uuid), nic.mac)
 
 
 def settle(work: Work) -> None:
     """The networks promise each interface the address it has now, and none to those that have none."""
     plug(work)
+    if work.tools.neutron is not None:
+        remote.refresh(work)
+        return
     for nic in guest.nics(work):
         if nic.v4 is None:
             work.driver.remove_dhcp_host(guest.network_name(nic.network_uuid), nic.mac)

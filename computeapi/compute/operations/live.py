@@ -37,7 +37,8 @@ def prepare(work: Work) -> None:
             else:
                 work.driver.receive_blank(source, name)
         work.driver.receive_console(source, work.server.uuid)
-    build.plug(work)
+    if work.tools.neutron is None:  # whose ports are the source's until the guest has come
+        build.plug(work)
 
 
 def clear(work: Work) -> None:

@@ -76,7 +76,7 @@ MOVE = Operation(
         Step("keep", resize.keep, bring_back, SOURCE),
         Step("fetch", fetch, places.remove_volumes, DESTINATION),
         Step("disks", resize.grow_disks, at=DESTINATION),
-        Step("network", build.plug, build.unplug, DESTINATION),
+        Step("network", build.plug, places.unplug, DESTINATION),
         Step("define", resize.define, places.undefine, DESTINATION),
         Step("clean", remove_copies, at=SOURCE),
         Step("start", resize.start, at=DESTINATION),

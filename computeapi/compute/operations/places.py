@@ -11,7 +11,7 @@ from sqlalchemy import Connection, update
 from computeapi import errors, moves, scheduler
 from computeapi.compute import guest
 from computeapi.compute.operation import DESTINATION, SOURCE, Work
-from computeapi.compute.operations import build
+from computeapi.compute.operations import build, remote
 from computeapi.db.models import Allocation, Server
 from computeapi.db.queries import console_tokens, firewall, hosts, migrations
 from computeapi.virt.base import Peer
@@ -41,6 +41,12 @@ def volumes(work: Work) -> list[str]:
 def undefine(work: Work) -> None:
     """This host does not know the guest."""
     work.driver.undefine(work.server.uuid, keep_console=is_shared(work))
+
+
+def unplug(work: Work) -> None:
+    """The networks promise the server nothing here; a real Neutron's ports are the source's again."""
+    build.unplug(work)
+    remote.bind(work, work.entry.hosts[SOURCE], surely=False)
 
 
 def remove_volumes(work: Work) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from computeapi import clock, journal, lifecycle, scheduler, states
 from computeapi.compute import base_image, guest
 from computeapi.compute.operation import Operation, Step, Work
-from computeapi.compute.operations import build, snapshot
+from computeapi.compute.operations import build, remote, snapshot
 from computeapi.compute.operations.rebuild import stay_off, switch_off
 from computeapi.db.models import Server
 from computeapi.states import PowerState
@@ -85,6 +85,12 @@ SHELVE = Operation(
 # --- offload: repeated until it is done, so nothing is undone ---
 
 
+def unplug_here(work: Work) -> None:
+    """The networks promise the server nothing here; a real Neutron's ports are bound to no host."""
+    build.unplug(work)
+    remote.bind(work, "", surely=False)
+
+
 def leave(conn: Connection, work: Work) -> None:
     """The server is nowhere, and takes nothing. It keeps its addresses."""
     scheduler.release(conn, work.server.id)
@@ -94,7 +100,7 @@ def leave(conn: Connection, work: Work) -> None:
 OFFLOAD = Operation(
     (
         Step("undefine", build.undefine),
-        Step("network", build.unplug),
+        Step("network", unplug_here),
         Step("disks", build.remove_disks),
     ),
     finished=leave,
@@ -138,7 +144,7 @@ def remove_disks(work: Work) -> None:
 def unplug(work: Work) -> None:
     """As before."""
     if _was_nowhere(work):
-        build.unplug(work)
+        unplug_here(work)
 
 
 def undefine(work: Work) -> None:

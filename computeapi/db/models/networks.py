@@ -67,9 +67,13 @@ class Subnet(Base):
 
 
 class Port(Base):
-    """An interface on a network: a server's, or a router's."""
+    """An interface on a network: a server's, or a router's.
+
+    With a real Neutron the rows are those of its ports that servers have, as it said last (`network_cache`).
+    """
 
     __tablename__ = "ports"
+    __table_args__ = (UniqueConstraint("network_id", "mac"), Index("ix_ports_mac", "mac"))
 
     id: Mapped[Key]
     uuid: Mapped[Uuid] = mapped_column(unique=True)
@@ -77,7 +81,7 @@ class Port(Base):
     server_id: Mapped[BigInt | None] = mapped_column(ForeignKey("servers.id"), index=True)
     project_id: Mapped[Id | None]
     name: Mapped[Name] = mapped_column(default="")
-    mac: Mapped[str] = mapped_column(String(17), unique=True)
+    mac: Mapped[str] = mapped_column(String(17))
     position: Mapped[int] = mapped_column(default=0)  # order of the server's interfaces
     device_owner: Mapped[Name] = mapped_column(default="")
     admin_state_up: Mapped[int] = mapped_column(default=1)
@@ -90,6 +94,8 @@ class Port(Base):
     address_pairs_json: Mapped[Json] = mapped_column(default="[]")  # [{"ip_address", "mac_address"}]
     dhcp_options_json: Mapped[Json] = mapped_column(default="[]")
     binding_json: Mapped[Json] = mapped_column(default="{}")  # vnic_type, profile, host_id as the client said
+    remote_status: Mapped[str | None] = mapped_column(String(16))  # a real Neutron's word; NULL: the port is ours
+    remote_floating_json: Mapped[Json] = mapped_column(default="[]")  # the floating addresses that it has there
     tags_json: Mapped[Json] = mapped_column(default="[]")
     revision: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[Time]

@@ -65,6 +65,7 @@ class Nic:
     bridge: str
     mtu: int | None
     addresses: tuple[NicAddress, ...]
+    binding: str = "{}"  # how a real Neutron wants it plugged: binding_json
 
     @property
     def v4(self) -> NicAddress | None:
@@ -349,11 +350,14 @@ def _next_unused(conn: Connection, subnet_key: int, mark: int, ranges: list[tupl
 
 
 def release(conn: Connection, server_id: int) -> None:
-    """A server's interfaces are gone and its addresses free; ports that a user made outlive it."""
+    """A server's interfaces are gone and its addresses free; ports that a user made outlive it.
+
+    (A real Neutron's do so there.)
+    """
     firewall.server_changed(conn, server_id)
     conn.execute(
         update(Port)
-        .where(Port.server_id == server_id, Port.preserve == 1)
+        .where(Port.server_id == server_id, Port.preserve == 1, Port.remote_status.is_(None))
         .values(server_id=None, device_owner="", updated_at=clock.now())
     )
     _delete_ports(conn, select(Port.id).where(Port.server_id == server_id))
@@ -414,6 +418,7 @@ _NICS = (
         Subnet.gateway,
         Subnet.dhcp,
         Subnet.dns_json,
+        Port.binding_json,
     )
     .join(Network, Network.id == Port.network_id)
     .outerjoin(FixedIp, FixedIp.port_id == Port.id)
@@ -426,10 +431,10 @@ _NICS = (
 def nics(conn: Connection, server_id: int) -> list[Nic]:
     """A server's interfaces in order, each with its addresses, for its host."""
     found: dict[int, Nic] = {}
-    for key, port, mac, net, name, bridge, mtu, address, version, cidr, gateway, dhcp, dns in conn.execute(
+    for key, port, mac, net, name, bridge, mtu, address, version, cidr, gateway, dhcp, dns, binding in conn.execute(
         _NICS, {"server_id": server_id}
     ):
-        nic = found.setdefault(key, Nic(port, mac, net, name, bridge, mtu, ()))
+        nic = found.setdefault(key, Nic(port, mac, net, name, bridge, mtu, (), binding))
         if address:
             item = NicAddress(address, version, cidr, gateway, bool(dhcp), tuple(orjson.loads(dns)))
             found[key] = replace(nic, addresses=(*nic.addresses, item))

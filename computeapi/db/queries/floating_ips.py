@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, select, update
 
 from computeapi import clock
@@ -114,10 +115,20 @@ _OF_SERVER = (
 )
 
 
+_REMOTE_OF_SERVER = (
+    select(Network.name, Port.mac, Port.remote_floating_json)
+    .join(Network, Network.id == Port.network_id)
+    .where(Port.server_id == bindparam("server_key"), Port.remote_status.is_not(None))
+    .order_by(Port.position, Port.id)
+)
+
+
 def of_server(conn: Connection, server_key: int) -> list[tuple[str, str, str]]:
     """(network's name, MAC address, floating address) of a server's interfaces that have one."""
-    rows = conn.execute(_OF_SERVER, {"server_key": server_key})
-    return [(row[0], row[1], row[2]) for row in rows]
+    found = [(row[0], row[1], row[2]) for row in conn.execute(_OF_SERVER, {"server_key": server_key})]
+    for name, mac, floating in conn.execute(_REMOTE_OF_SERVER, {"server_key": server_key}):
+        found += [(name, mac, address) for address in orjson.loads(floating)]
+    return found
 
 
 def routers_of(conn: Connection, keys: Any) -> dict[int, str]:

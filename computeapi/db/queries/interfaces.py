@@ -80,11 +80,11 @@ def free_address(conn: Connection, key: int) -> None:
 def let_go(conn: Connection, server_id: int, port_uuid: str) -> None:
     """A server has that interface no more: its port is gone, or free where a user made it."""
     row = conn.execute(
-        select(Port.id, Port.preserve).where(Port.server_id == server_id, Port.uuid == port_uuid)
+        select(Port.id, Port.preserve, Port.remote_status).where(Port.server_id == server_id, Port.uuid == port_uuid)
     ).first()
     if row is None:
         return
-    if row[1]:
+    if row[1] and row[2] is None:
         conn.execute(
             update(Port).where(Port.id == row[0]).values(server_id=None, device_owner="", updated_at=clock.now())
         )

@@ -152,6 +152,7 @@ DEVICE_ID = case(
     (Port.server_id.is_not(None), Server.uuid), (Port.router_id.is_not(None), Router.uuid), else_=Port.device_id
 )
 PORT_STATUS = case(
+    (Port.remote_status.is_not(None), Port.remote_status),
     (Port.admin_state_up == 0, "DOWN"),
     (Port.router_id.is_not(None), "ACTIVE"),
     (and_(Port.server_id.is_not(None), Server.host.is_not(None)), "ACTIVE"),

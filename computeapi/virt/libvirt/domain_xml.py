@@ -203,16 +203,23 @@ def nic(each: NicSpec) -> Element:
     """One network interface."""
     if len(each.filters) > 1:
         raise HypervisorError(f"interface {each.mac}: libvirt takes one filter an interface, not {len(each.filters)}")
+    kind, source = "ethernet", None  # a device that whoever waits for it plugs
+    if each.network:
+        kind, source = "network", element("source", network=each.network)
+    elif each.bridge:
+        kind, source = "bridge", element("source", bridge=each.bridge)
+    port = element("parameters", interfaceid=each.ovs_port) if each.ovs_port else None
     return element(
         "interface",
         element("mac", address=each.mac),
-        element("source", network=each.network),
+        source,
+        element("virtualport", port, type="openvswitch") if port is not None else None,
         element("target", dev=each.tap) if each.tap else None,
         element("model", type=each.model),
         element("rom", enabled="no"),  # networks here boot nobody, and loading it costs each start half a second
         element("filterref", filter=each.filters[0]) if each.filters else None,
         element("mtu", size=each.mtu) if each.mtu else None,
-        type="network",
+        type=kind,
     )
 
 

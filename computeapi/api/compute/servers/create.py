@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from computeapi import clock, errors, lifecycle, scheduler, states
 from computeapi.api.compute import links
-from computeapi.api.compute.servers import disks, rules, schemas, volume_disks, wishes
+from computeapi.api.compute.servers import disks, remote_interfaces, rules, schemas, volume_disks, wishes
 from computeapi.api.compute.servers.disks import Disk
 from computeapi.api.compute.servers.metadata import check_count
 from computeapi.api.compute.servers.wishes import Wish
@@ -48,7 +48,8 @@ def create(call: Call) -> Reply:
         flavor = _flavor(call, conn, wish)
         key_data = _public_key(call, conn, body.get("key_name"))
         limits = quotas.limits_for(conn, call.services.settings, call.project_id, call.context.user_id)
-        security_groups_exist(conn, call.project_id, wish.security_groups)
+        if call.services.neutron is None:
+            security_groups_exist(conn, call.project_id, wish.security_groups)
     check_count(body.get("metadata") or {}, limits)
     wishes.check_personality(wish.personality, limits)
     planned = disks.complete(planned, flavor)
@@ -61,12 +62,15 @@ def create(call: Call) -> Reply:
         check_fit(image, flavor.memory_mb, flavor.disk_gb)
     common = _columns(call, wish, flavor, image, properties) | {"availability_zone": zone, "requested_zone": zone}
     common["key_data"] = key_data
+    interfaces = remote_interfaces.plan(call, wish)
     first = str(uuid.uuid4())
     prepared = volume_disks.prepare(call, planned, first)
     try:
         with call.services.db.write() as conn:
             count = _count(call, conn, wish, flavor)
-            plan = Plan(wish, common, _devices(planned, prepared), host, _group(call, conn, wish, count), count)
+            plan = Plan(
+                wish, common, _devices(planned, prepared), host, _group(call, conn, wish, count), count, interfaces
+            )
             for index in range(count):
                 _one(call, conn, plan, index, str(uuid.uuid4()) if index else first)
     except BaseException:
@@ -85,6 +89,7 @@ class Plan:
     host: str | None
     group: GroupRow | None
     count: int
+    interfaces: remote_interfaces.Plan | None  # None: the network is embedded
 
 
 def _place(call: Call, wish: Wish) -> tuple[str | None, str | None]:
@@ -298,10 +303,13 @@ def _one(call: Call, conn: Connection, plan: Plan, index: int, server_id: str) -
     rows = [{**device, "uuid": str(uuid.uuid4()), "server_id": key} for device in plan.devices]
     servers.add_block_devices(conn, rows)
     volume_disks.reserve(conn, call, key, server_id, rows)
-    shown = addresses.allocate(conn, server_id=key, project_id=call.project_id, requested=wish.requested)
-    servers.change(conn, key, {"addresses_json": shown})
-    give_to_server(conn, key, call.project_id, wish.security_groups)
-    secrets = {"admin_password": wish.admin_password, "personality": wish.personality}
+    secrets: dict[str, Any] = {"admin_password": wish.admin_password, "personality": wish.personality}
+    if plan.interfaces is not None:
+        secrets |= plan.interfaces.payload(index)
+    else:
+        shown = addresses.allocate(conn, server_id=key, project_id=call.project_id, requested=wish.requested)
+        servers.change(conn, key, {"addresses_json": shown})
+        give_to_server(conn, key, call.project_id, wish.security_groups)
     lifecycle.start_build(
         conn, call.services, call.context, server_id, secrets=secrets, hints=wish.hints, forced_host=plan.host
     )

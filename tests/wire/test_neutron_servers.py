@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers on the networks of a real Neutron: here the embedded Networking API of another cloud, asked over HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from computeapi.app import create_app
+from computeapi.backends.identity.tokens import TokenCodec
+from computeapi.backends.image import load as load_images
+from computeapi.db.engine import Database
+from computeapi.settings import Settings
+from computeapi.virt.simulator import SimulatedHypervisor
+from tests.cloud import Compute
+from tests.conftest import Api
+from tests.databases import Engine
+from tests.other_network import OtherNetwork, other_network
+from tests.wire.conftest import Boot
+
+NOTHING = str(uuid.uuid4())
+
+
+@pytest.fixture
+def other(settings: Settings, database_engine: Engine, tmp_path: Path) -> Iterator[OtherNetwork]:
+    """The Neutron."""
+    with other_network(settings, database_engine, tmp_path / "other") as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def api(settings: Settings, db: Database, other: OtherNetwork) -> Api:
+    """The API as a member of a project."""
+    app = create_app(replace(settings, network_url=other.url), db=db, neutron=other.neutron)
+    return Api(app, TokenCodec(settings.secret("tokens")), ("member",), uuid.uuid4().hex, uuid.uuid4().hex)
+
+
+@pytest.fixture
+def compute(settings: Settings, db: Database, other: OtherNetwork) -> Iterator[Compute]:
+    """The compute service of a simulated host."""
+    driver = SimulatedHypervisor("host1")
+    yield Compute(settings, db, driver, load_images(settings, db), other.neutron)
+    driver.close()
+
+
+@pytest.fixture
+def network(other: OtherNetwork) -> str:
+    """A network of everybody's."""
+    return other.network(mtu=1400)
+
+
+@pytest.fixture
+def body(base_image: str, flavor: str) -> dict[str, Any]:
+    """The least that a server needs."""
+    return {"name": "web", "imageRef": base_image, "flavorRef": flavor}
+
+
+def create(api: Api, body: dict[str, Any], **more: Any) -> Any:
+    """POST /servers."""
+    return api.post("/servers", {"server": body | more})
+
+
+def shown(api: Api, server_id: str) -> dict[str, Any]:
+    """The server."""
+    return dict(api.get(f"/servers/{server_id}").json["server"])
+
+
+# --- create ---
+
+
+def test_the_one_network_there_is(api: Api, boot: Boot, network: str, other: OtherNetwork, compute: Compute) -> None:
+    server_id = boot()
+    (port,) = other.ports(device_id=server_id)
+    assert (port["network_id"], port["project_id"]) == (network, api.project_id)
+    assert (port["device_owner"], port["binding:host_id"]) == ("compute:nova", "host1")
+    address = port["fixed_ips"][0]["ip_address"]
+    assert shown(api, server_id)["addresses"] == {
+        "theirs": [
+            {
+                "version": 4,
+                "addr": address,
+                "OS-EXT-IPS:type": "fixed",
+                "OS-EXT-IPS-MAC:mac_addr": port["mac_address"],
+            }
+        ]
+    }
+    assert shown(api, server_id)["security_groups"] == [{"name": "default"}]
+    other.seen.clear()
+    for path in ("/servers/detail", f"/servers/{server_id}/ips", f"/servers/{server_id}/os-interface"):
+        assert api.get(path).status_code == 200
+    assert other.seen == []  # what it said is remembered
+
+
+def test_how_the_guest_is_plugged(boot: Boot, network: str, other: OtherNetwork, compute: Compute) -> None:
+    server_id = boot()
+    (port,) = other.ports(device_id=server_id)
+    guest = compute.driver._store  # type: ignore[attr-defined]
+    with guest.open() as data:
+        (nic,) = data.guest(server_id).spec.nics
+    assert (nic.mac, nic.network, nic.bridge, nic.ovs_port) == (port["mac_address"], "", f"brq{network[:11]}", "")
+    assert (nic.tap, nic.mtu) == (f"tap{port['id'][:11]}", 1400)
+    assert compute.driver.list_networks() == {}
+
+
+def test_interfaces_that_are_asked_for(api: Api, boot: Boot, network: str, other: OtherNetwork) -> None:
+    second = other.network(api.project_id, "10.8.0.0/24", name="mine")
+    port = other.port(second, api.project_id, name="brought")
+    server_id = boot(networks=[{"port": port["id"]}, {"uuid": network, "fixed_ip": "10.9.0.77"}, {"uuid": network}])
+    listed = api.get(f"/servers/{server_id}/os-interface").json["interfaceAttachments"]
+    assert sorted(each["net_id"] for each in listed) == sorted([second, network, network])
+    addresses = shown(api, server_id)["addresses"]
+    assert [each["addr"] for each in addresses["mine"]] == [port["fixed_ips"][0]["ip_address"]]
+    assert addresses["theirs"][0]["addr"] == "10.9.0.77" and len(addresses["theirs"]) == 2
+    assert len(other.ports(device_id=server_id)) == 3
+    assert [each["addr"] for each in api.get(f"/servers/{server_id}/ips/mine").json["mine"]]
+
+
+def test_no_network_at_all(api: Api, body: dict[str, Any], compute: Compute) -> None:
+    server_id = create(api, body).json["server"]["id"]
+    compute.work()
+    assert shown(api, server_id)["status"] == "ACTIVE" and shown(api, server_id)["addresses"] == {}
+
+
+def test_several_networks_to_choose_from(api: Api, body: dict[str, Any], network: str, other: OtherNetwork) -> None:
+    other.network(api.project_id, "10.8.0.0/24")
+    answer = create(api, body)
+    assert answer.status_code == 409
+    assert answer.json["conflictingRequest"]["message"].startswith("Multiple possible networks found")
+
+
+def test_what_can_not_be(api: Api, body: dict[str, Any], network: str, other: OtherNetwork) -> None:
+    strangers = other.network(uuid.uuid4().hex, "10.7.0.0/24")
+    used = other.port(network, api.project_id, device_id=NOTHING)
+    bare = other.admin.post("/network/v2.0/networks", {"network": {"name": "bare", "shared": True}}).json["network"]
+    for networks, status, sentence in (
+        ([{"uuid": NOTHING}], 400, f"Network {NOTHING} could not be found."),
+        ([{"uuid": strangers}], 400, f"Network {strangers} could not be found."),
+        ([{"port": NOTHING}], 400, f"Port id {NOTHING} could not be found."),
+        ([{"port": used["id"]}], 409, f"Port {used['id']} is still in use."),
+        ([{"uuid": bare["id"]}], 400, f"Network {bare['id']} requires a subnet in order to boot instances on."),
+        (
+            [{"uuid": network, "fixed_ip": used["fixed_ips"][0]["ip_address"]}],
+            400,
+            f"Fixed IP address {used['fixed_ips'][0]['ip_address']} is already in use on instance {NOTHING}.",
+        ),
+    ):
+        answer = create(api, body, networks=networks)
+        assert answer.status_code == status, answer.text
+        assert next(iter(answer.json.values()))["message"] == sentence
+    assert api.get("/servers").json["servers"] == []
+
+
+def test_port_quota(api: Api, body: dict[str, Any], network: str, other: OtherNetwork) -> None:
+    other.admin.put(f"/network/v2.0/quotas/{api.project_id}", {"quota": {"port": 1}})
+    answer = create(api, body, networks=[{"uuid": network}, {"uuid": network}])
+    assert answer.status_code == 403
+    assert answer.json["forbidden"]["message"] == "Maximum number of ports exceeded"
+    assert create(api, body, networks=[{"uuid": network}]).status_code == 202
+
+
+def test_security_groups(api: Api, body: dict[str, Any], boot: Boot, network: str, other: OtherNetwork) -> None:
+    theirs = "/network/v2.0/security-groups"
+    made = [
+        other.admin.post(theirs, {"security_group": {"name": name, "project_id": api.project_id}}).json[
+            "security_group"
+        ]
+        for name in ("web", "db", "twice", "twice")
+    ]
+    server_id = boot(security_groups=[{"name": "web"}, {"name": made[1]["id"]}])
+    (port,) = other.ports(device_id=server_id)
+    assert sorted(port["security_groups"]) == sorted([made[0]["id"], made[1]["id"]])
+    assert shown(api, server_id)["security_groups"] == [{"name": "db"}, {"name": "web"}]
+    assert create(api, body, security_groups=[{"name": "none"}]).status_code == 400
+    assert create(api, body, security_groups=[{"name": "twice"}]).status_code == 409
+
+
+def test_several_servers_at_once(
+    api: Api, body: dict[str, Any], network: str, other: OtherNetwork, compute: Compute
+) -> None:
+    create(api, body, min_count=3, max_count=3)
+    compute.work()
+    servers = api.get("/servers/detail").json["servers"]
+    assert [each["status"] for each in servers] == ["ACTIVE"] * 3
+    assert len({each["addresses"]["theirs"][0]["addr"] for each in servers}) == 3
+
+
+def test_a_port_that_another_server_took_first(
+    api: Api, body: dict[str, Any], network: str, other: OtherNetwork, compute: Compute
+) -> None:
+    port = other.port(network, api.project_id)
+    first, second = (create(api, body, networks=[{"port": port["id"]}]).json["server"]["id"] for _ in range(2))
+    compute.work()
+    assert shown(api, first)["status"] == "ACTIVE" and shown(api, second)["status"] == "ERROR"
+    assert shown(api, second)["fault"]["message"] == f"Port {port['id']} is still in use."
+    assert other.ports(device_id=first)[0]["id"] == port["id"]
+
+
+def test_no_address_left(api: Api, body: dict[str, Any], other: OtherNetwork, compute: Compute) -> None:
+    tiny = other.network(api.project_id, "10.6.0.0/30")
+    wanted = [{"uuid": tiny}, {"uuid": tiny}, {"uuid": tiny}, {"uuid": tiny}]
+    server_id = create(api, body, networks=wanted).json["server"]["id"]
+    compute.work()
+    assert shown(api, server_id)["status"] == "ERROR"
+    assert "No more IP addresses available" in shown(api, server_id)["fault"]["message"]
+    assert other.ports(device_id=server_id) == []  # what was made was taken back
+
+
+@pytest.mark.parametrize("kind", ["binding_failed", "vhostuser", "hybrid"])
+def test_ports_that_can_not_be_bound(
+    api: Api,
+    body: dict[str, Any],
+    network: str,
+    other: OtherNetwork,
+    compute: Compute,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    made = other.neutron.create
+
+    def create_port(*what: Any, **more: Any) -> dict[str, Any]:
+        if kind == "hybrid":
+            return made(*what, **more) | {"binding:vif_type": "ovs", "binding:vif_details": {"ovs_hybrid_plug": True}}
+        return made(*what, **more) | {"binding:vif_type": kind}
+
+    monkeypatch.setattr(other.neutron, "create", create_port)
+    server_id = create(api, body).json["server"]["id"]
+    compute.work()
+    fault = shown(api, server_id)["fault"]["message"]
+    said = {"binding_failed": "Binding failed for port", "vhostuser": "VIF type vhostuser", "hybrid": "ovs_hybrid_plug"}
+    assert shown(api, server_id)["status"] == "ERROR" and said[kind] in fault
+    assert other.ports(device_id=server_id) == []
+
+
+def test_neutron_is_away(api: Api, body: dict[str, Any], settings: Settings, db: Database) -> None:
+    away = create_app(replace(settings, network_url="http://127.0.0.1:1"), db=db)
+    lost = Api(away, TokenCodec(settings.secret("tokens")), ("member",), api.project_id, api.user_id)
+    answer = create(lost, body)
+    assert answer.status_code in (401, 503), answer.text
+
+
+# --- delete ---
+
+
+def test_delete(api: Api, boot: Boot, network: str, other: OtherNetwork, compute: Compute) -> None:
+    port = other.port(network, api.project_id)
+    server_id = boot(networks=[{"uuid": network}, {"port": port["id"]}])
+    assert api.delete(f"/servers/{server_id}").status_code == 204
+    compute.work()
+    assert api.get(f"/servers/{server_id}").status_code == 404
+    (left,) = other.ports()
+    assert (left["id"], left["device_id"], left["device_owner"], left["binding:host_id"]) == (port["id"], "", "", "")
+    again = boot(networks=[{"port": port["id"]}])  # it can be another's
+    assert shown(api, again)["addresses"]["theirs"][0]["addr"] == port["fixed_ips"][0]["ip_address"]
+
+
+def test_delete_of_a_server_that_is_nowhere(
+    api: Api, boot: Boot, network: str, other: OtherNetwork, compute: Compute
+) -> None:
+    port = other.port(network, api.project_id)
+    server_id = boot(networks=[{"uuid": network}, {"port": port["id"]}])
+    assert api.post(f"/servers/{server_id}/action", {"shelve": None}).status_code == 202
+    compute.work()
+    compute.work()
+    assert shown(api, server_id)["status"] == "SHELVED_OFFLOADED"
+    assert {each["binding:host_id"] for each in other.ports(device_id=server_id)} == {""}
+    assert api.delete(f"/servers/{server_id}").status_code == 204
+    assert [(each["id"], each["device_id"]) for each in other.ports()] == [(port["id"], "")]
+
+
+def test_unshelve_binds_again(api: Api, boot: Boot, network: str, other: OtherNetwork, compute: Compute) -> None:
+    server_id = boot()
+    for action in ("shelve", "unshelve"):
+        assert api.post(f"/servers/{server_id}/action", {action: None}).status_code == 202
+        compute.work()
+    (port,) = other.ports(device_id=server_id)
+    assert (port["binding:host_id"], shown(api, server_id)["status"]) == ("host1", "ACTIVE")
+
+
+# --- events ---
+
+
+def tell(admin: Api, *events: dict[str, str]) -> Any:
+    """POST /os-server-external-events."""
+    return admin.post("/os-server-external-events", {"events": list(events)})
+
+
+def test_events(api: Api, admin: Api, boot: Boot, network: str, other: OtherNetwork, compute: Compute) -> None:
+    server_id = boot()
+    (port,) = other.ports(device_id=server_id)
+    other.admin.put(f"/network/v2.0/networks/{network}", {"network": {"name": "renamed"}})
+    fixed = [{"ip_address": "10.9.0.9"}]
+    # The other cloud knows no such server, so the port is nobody's there and may change.
+    assert other.admin.put(f"/network/v2.0/ports/{port['id']}", {"port": {"fixed_ips": fixed}}).status_code == 200
+    for name in ("network-changed", "network-vif-plugged", "network-vif-unplugged"):
+        answer = tell(admin, {"name": name, "server_uuid": server_id, "tag": port["id"], "status": "completed"})
+        assert answer.status_code == 200, answer.text
+    compute.work()
+    assert [each["addr"] for each in shown(api, server_id)["addresses"]["renamed"]] == ["10.9.0.9"]
+
+
+def test_events_while_the_server_is_busy(
+    api: Api, admin: Api, boot: Boot, network: str, other: OtherNetwork, compute: Compute
+) -> None:
+    server_id = boot()
+    assert api.post(f"/servers/{server_id}/action", {"os-stop": None}).status_code == 202
+    other.admin.put(f"/network/v2.0/networks/{network}", {"network": {"name": "renamed"}})
+    assert tell(admin, {"name": "network-changed", "server_uuid": server_id}).status_code == 200
+    compute.work()
+    assert list(shown(api, server_id)["addresses"]) == ["renamed"]
+    assert shown(api, server_id)["status"] == "SHUTOFF"
+
+
+def test_a_port_that_was_deleted_there(
+    api: Api, admin: Api, boot: Boot, network: str, other: OtherNetwork, compute: Compute
+) -> None:
+    server_id = boot(networks=[{"uuid": network}, {"uuid": network}])
+    gone = other.ports(device_id=server_id)[0]
+    assert other.admin.delete(f"/network/v2.0/ports/{gone['id']}").status_code == 204
+    event = {"name": "network-vif-deleted", "server_uuid": server_id, "tag": gone["id"]}
+    assert tell(admin, event).status_code == 200
+    compute.work()
+    assert compute.driver.nics(server_id) == [other.ports(device_id=server_id)[0]["mac_address"]]  # type: ignore[attr-defined]
+    assert len(api.get(f"/servers/{server_id}/os-interface").json["interfaceAttachments"]) == 1
