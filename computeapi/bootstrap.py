@@ -51,7 +51,8 @@ def prepare(settings: Settings, say: Say, *, admin_password: str, image_file: Pa
         credentials = identity.ensure_defaults(db, admin_password, settings.token_expiration)
         write_clouds(settings, clouds, credentials)
         make_flavors(db, say)
-        make_network(db, say)
+        if not settings.network_url:
+            make_network(db, say)
         make_image(settings, db, image_file)
     finally:
         db.close()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import delete, event, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, event, func, insert, or_, select, update
 
 from computeapi import app, clock, journal, lifecycle, routes
 from computeapi.compute import reconcile, runner, service
@@ -210,6 +210,7 @@ class Owner:
             settings = replace(world.settings, host=driver.host)
             info = driver.host_info()
             tools = service.take_over(settings, self.db, watched, world.images, world.services.seal, info)  # type: ignore[arg-type]
+            tools = world.equip(tools, self.checkpoint)
             if driver is world.driver:
                 self.tools = tools
             else:
@@ -312,9 +313,16 @@ class World:
         self.traces: list[Trace] = []
         self.devices: list[dict[str, Any]] = []  # rows of block_devices that each new server gets
         self.victim, self.heir = Owner(self, databases.victim), Owner(self, databases.heir)
+        self._add_network()
         self.heir.take_over()
-        with db.write() as conn:
+
+    def _add_network(self) -> None:
+        with self.db.write() as conn:
             addresses.create_network(conn, name="private", cidr="10.1.0.0/24", shared=True)
+
+    def equip(self, tools: Tools, _checkpoint: Checkpoints) -> Tools:
+        """What a compute service works with beside."""
+        return tools
 
     def close(self) -> None:
         """Let go of the hosts."""
@@ -355,11 +363,16 @@ class World:
             key = servers.insert(conn, values)
             devices = [{**device, "uuid": str(uuid.uuid4()), "server_id": key} for device in self.devices]
             servers.add_block_devices(conn, devices)
-            shown = addresses.allocate(conn, server_id=key, project_id=PROJECT, requested=None)
-            servers.change(conn, key, {"addresses_json": shown})
-            self.traces.append(Trace(key, server_uuid, {nic.mac for nic in addresses.nics(conn, key)}))
-            lifecycle.start_build(conn, self.services, self.context, server_uuid, secrets=SECRETS)
+            secrets = self._give_interfaces(conn, key, server_uuid)
+            lifecycle.start_build(conn, self.services, self.context, server_uuid, secrets=secrets)
         return self.server(key)
+
+    def _give_interfaces(self, conn: Connection, key: int, server_uuid: str) -> dict[str, Any]:
+        """What the work is told of them, and what is secret."""
+        shown = addresses.allocate(conn, server_id=key, project_id=PROJECT, requested=None)
+        servers.change(conn, key, {"addresses_json": shown})
+        self.traces.append(Trace(key, server_uuid, {nic.mac for nic in addresses.nics(conn, key)}))
+        return SECRETS
 
     def begin(self, server: ServerRow, action: str) -> None:
         """What the API does for an action."""

@@ -14,8 +14,10 @@ import pytest
 from computeapi.app import create_app
 from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.backends.image import load as load_images
+from computeapi.backends.network.neutron import Neutron
 from computeapi.db.engine import Database
 from computeapi.settings import Settings
+from computeapi.virt.base import HypervisorError
 from computeapi.virt.simulator import SimulatedHypervisor
 from tests.cloud import Compute
 from tests.conftest import Api
@@ -237,10 +239,12 @@ def test_ports_that_can_not_be_bound(
 
 
 def test_neutron_is_away(api: Api, body: dict[str, Any], settings: Settings, db: Database) -> None:
-    away = create_app(replace(settings, network_url="http://127.0.0.1:1"), db=db)
-    lost = Api(away, TokenCodec(settings.secret("tokens")), ("member",), api.project_id, api.user_id)
+    nobody = Neutron("http://127.0.0.1:1", lambda: "service", lambda _context: "user")
+    app = create_app(replace(settings, network_url="http://127.0.0.1:1"), db=db, neutron=nobody)
+    lost = Api(app, TokenCodec(settings.secret("tokens")), ("member",), api.project_id, api.user_id)
     answer = create(lost, body)
-    assert answer.status_code in (401, 503), answer.text
+    assert answer.status_code == 503
+    assert answer.json["serviceUnavailable"]["message"].startswith("The network service can't be reached")
 
 
 # --- delete ---
@@ -326,3 +330,207 @@ def test_a_port_that_was_deleted_there(
     compute.work()
     assert compute.driver.nics(server_id) == [other.ports(device_id=server_id)[0]["mac_address"]]  # type: ignore[attr-defined]
     assert len(api.get(f"/servers/{server_id}/os-interface").json["interfaceAttachments"]) == 1
+
+
+# --- interfaces ---
+
+
+def attach(api: Api, server_id: str, **wanted: Any) -> Any:
+    """POST …/os-interface."""
+    return api.post(f"/servers/{server_id}/os-interface", {"interfaceAttachment": wanted})
+
+
+def test_attach_and_detach(api: Api, boot: Boot, network: str, other: OtherNetwork, compute: Compute) -> None:
+    server_id = boot()
+    mine = other.network(api.project_id, "10.8.0.0/24", name="mine")
+    brought = other.port(mine, api.project_id)
+    answers = [
+        attach(api, server_id, net_id=mine, fixed_ips=[{"ip_address": "10.8.0.50"}]),
+        attach(api, server_id, port_id=brought["id"]),
+    ]
+    made = answers[0].json["interfaceAttachment"]
+    assert [each.status_code for each in answers] == [200, 200], answers[1].text
+    assert (made["net_id"], made["fixed_ips"][0]["ip_address"]) == (mine, "10.8.0.50")
+    compute.work()
+    assert len(compute.driver.nics(server_id)) == 3  # type: ignore[attr-defined]
+    assert {each["device_owner"] for each in other.ports(device_id=server_id)} == {"compute:nova"}
+    assert len(shown(api, server_id)["addresses"]["mine"]) == 2
+    for port_id in (made["port_id"], brought["id"]):
+        assert api.delete(f"/servers/{server_id}/os-interface/{port_id}").status_code == 202
+        compute.work()
+    assert len(compute.driver.nics(server_id)) == 1  # type: ignore[attr-defined]
+    assert list(shown(api, server_id)["addresses"]) == ["theirs"]
+    (left,) = other.ports(network_id=mine)
+    assert (left["id"], left["device_id"]) == (brought["id"], "")
+
+
+def test_attach_to_the_one_network_there_is(
+    api: Api, boot: Boot, network: str, other: OtherNetwork, compute: Compute
+) -> None:
+    server_id = boot()
+    assert attach(api, server_id).json["interfaceAttachment"]["net_id"] == network
+    compute.work()
+    other.network(api.project_id, "10.8.0.0/24")
+    assert attach(api, server_id).status_code == 400
+
+
+def test_what_can_not_be_attached(api: Api, boot: Boot, network: str, other: OtherNetwork) -> None:
+    server_id = boot()
+    (used,) = other.ports(device_id=server_id)
+    address = used["fixed_ips"][0]["ip_address"]
+    for wanted, status in (
+        ({"net_id": NOTHING}, 404),
+        ({"port_id": NOTHING}, 404),
+        ({"port_id": used["id"]}, 409),
+        ({"net_id": network, "fixed_ips": [{"ip_address": address}]}, 409),
+    ):
+        assert attach(api, server_id, **wanted).status_code == status, wanted
+    other.admin.put(f"/network/v2.0/quotas/{api.project_id}", {"quota": {"port": 1}})
+    assert attach(api, server_id, net_id=network).status_code == 403
+    assert len(other.ports()) == 1
+    stranger = api.become("member")
+    assert attach(stranger, server_id, net_id=network).status_code == 404
+
+
+def test_what_the_host_can_not_plug_is_given_back(
+    api: Api, boot: Boot, network: str, other: OtherNetwork, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server_id = boot()
+
+    def refuse(*_what: Any) -> None:
+        raise HypervisorError("no room")
+
+    monkeypatch.setattr(compute.driver, "attach_nic", refuse)
+    assert attach(api, server_id, net_id=network).status_code == 200
+    compute.work()
+    assert len(other.ports()) == 1
+    assert len(api.get(f"/servers/{server_id}/os-interface").json["interfaceAttachments"]) == 1
+    assert len(shown(api, server_id)["addresses"]["theirs"]) == 1
+
+
+def test_a_port_that_is_not_bound_is_given_back(
+    api: Api, boot: Boot, network: str, other: OtherNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server_id = boot()
+    port = other.port(network, api.project_id)
+    update = other.neutron.update
+
+    def fail(context: Any, noun: str, key: str, values: Any, **more: Any) -> dict[str, Any]:
+        return update(context, noun, key, values, **more) | {"binding:vif_type": "binding_failed"}
+
+    monkeypatch.setattr(other.neutron, "update", fail)
+    answer = attach(api, server_id, port_id=port["id"])
+    assert answer.status_code == 409 and "Binding failed" in answer.text
+    assert [each["device_id"] for each in other.ports(id=port["id"])] == [""]
+
+
+def action(api: Api, server_id: str, name: str, /, **body: Any) -> Any:
+    """POST …/action."""
+    return api.post(f"/servers/{server_id}/action", {name: body})
+
+
+def test_fixed_addresses(api: Api, boot: Boot, other: OtherNetwork, compute: Compute) -> None:
+    network = other.network(api.project_id, "10.8.0.0/24", name="mine")
+    server_id = boot(networks=[{"uuid": network}])
+    assert action(api, server_id, "addFixedIp", networkId=network).status_code == 202
+    compute.work()
+    (port,) = other.ports(device_id=server_id)
+    addresses = [each["ip_address"] for each in port["fixed_ips"]]
+    assert [each["addr"] for each in shown(api, server_id)["addresses"]["mine"]] == addresses
+    assert len(addresses) == 2
+    assert action(api, server_id, "addFixedIp", networkId=NOTHING).status_code == 404
+    assert action(api, server_id, "removeFixedIp", address=addresses[1]).status_code == 202
+    compute.work()
+    assert action(api, server_id, "removeFixedIp", address="10.9.0.200").status_code == 400
+    assert [each["addr"] for each in shown(api, server_id)["addresses"]["mine"]] == addresses[:1]
+
+
+def test_security_groups_of_a_server(api: Api, boot: Boot, network: str, other: OtherNetwork) -> None:
+    owner, groups = {"project_id": api.project_id}, "/network/v2.0/security-groups"
+    web = other.admin.post(groups, {"security_group": {"name": "web", **owner}}).json["security_group"]
+    rule = {"security_group_id": web["id"], "direction": "ingress", "protocol": "tcp", **owner}
+    rules = "/network/v2.0/security-group-rules"
+    ports = {"port_range_min": 80, "port_range_max": 81, "remote_ip_prefix": "10.0.0.0/8", "ethertype": "IPv4"}
+    for more in (ports, {"remote_group_id": web["id"]}):
+        assert other.admin.post(rules, {"security_group_rule": rule | more}).status_code == 201
+    server_id = boot()
+    assert action(api, server_id, "addSecurityGroup", name="web").status_code == 202
+    assert shown(api, server_id)["security_groups"] == [{"name": "default"}, {"name": "web"}]
+    listed = {
+        each["name"]: each for each in api.get(f"/servers/{server_id}/os-security-groups").json["security_groups"]
+    }
+    assert sorted(listed) == ["default", "web"]
+    first, second = sorted(listed["web"]["rules"], key=lambda each: str(each["group"]))
+    first, second = (first, second) if first["ip_range"] else (second, first)
+    assert (first["from_port"], first["to_port"], first["ip_range"]) == (80, 81, {"cidr": "10.0.0.0/8"})
+    assert second["group"] == {"name": "web", "tenant_id": api.project_id}
+    assert action(api, server_id, "removeSecurityGroup", name="web").status_code == 202
+    assert action(api, server_id, "removeSecurityGroup", name="web").status_code == 404
+    assert action(api, server_id, "addSecurityGroup", name="none").status_code == 404
+    assert shown(api, server_id)["security_groups"] == [{"name": "default"}]
+
+
+def test_floating_addresses(api: Api, boot: Boot, other: OtherNetwork, compute: Compute) -> None:
+    mine = other.network(api.project_id)
+    outside: dict[str, Any] = {"router:external": True, "shared": False}
+    public = other.network(cidr="203.0.113.0/24", name="public", **outside)
+    subnet = other.admin.get("/network/v2.0/subnets", params={"network_id": mine}).json["subnets"][0]
+    owner = {"project_id": api.project_id}
+    gateway = {"name": "r", "external_gateway_info": {"network_id": public}, **owner}
+    router = other.admin.post("/network/v2.0/routers", {"router": gateway}).json["router"]["id"]
+    add = other.admin.put(f"/network/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnet["id"]})
+    assert add.status_code == 200, add.text
+    body = {"floatingip": {"floating_network_id": public, **owner}}
+    address = other.admin.post("/network/v2.0/floatingips", body).json["floatingip"]["floating_ip_address"]
+    first, second = boot(networks=[{"uuid": mine}]), boot(networks=[{"uuid": mine}])
+
+    def floating(server_id: str) -> list[str]:
+        listed = shown(api, server_id)["addresses"]["theirs"]
+        return [each["addr"] for each in listed if each["OS-EXT-IPS:type"] == "floating"]
+
+    assert action(api, first, "addFloatingIp", address=address).status_code == 202
+    assert floating(first) == [address]
+    assert action(api, second, "addFloatingIp", address=address).status_code == 202
+    assert (floating(first), floating(second)) == ([], [address])
+    assert action(api, first, "removeFloatingIp", address=address).status_code == 409
+    assert action(api, first, "addFloatingIp", address="203.0.113.99").status_code == 404
+    assert action(api, second, "removeFloatingIp", address=address).status_code == 202
+    assert floating(second) == []
+
+
+# --- moves ---
+
+
+def test_moves_bind_the_port_to_the_other_host(
+    api: Api,
+    admin: Api,
+    boot: Boot,
+    network: str,
+    other: OtherNetwork,
+    settings: Settings,
+    db: Database,
+    compute: Compute,
+) -> None:
+    driver = SimulatedHypervisor("host2", fabric=compute.driver._fabric)  # type: ignore[attr-defined]
+    second = Compute(replace(settings, host="host2"), db, driver, compute.images, other.neutron)
+    server_id = boot(networks=[{"uuid": network}])
+
+    def bound() -> str:
+        return str(other.ports(device_id=server_id)[0]["binding:host_id"])
+
+    def work() -> None:
+        for _ in range(6):
+            compute.work()
+            second.work()
+
+    live = {"os-migrateLive": {"host": "host2", "block_migration": True, "disk_over_commit": False}}
+    assert admin.post(f"/servers/{server_id}/action", live).status_code == 202
+    work()
+    assert (bound(), compute.server(server_id).host) == ("host2", "host2")
+    assert admin.post(f"/servers/{server_id}/action", {"migrate": None}).status_code == 202
+    work()
+    assert (bound(), compute.server(server_id).vm_state) == ("host1", "resized")
+    assert api.post(f"/servers/{server_id}/action", {"revertResize": None}).status_code == 202
+    work()
+    assert (bound(), compute.server(server_id).host) == ("host2", "host2")
+    driver.close()

@@ -7,18 +7,21 @@ Keys, checks and codes: nova/api/openstack/compute/floating_ips.py. Up to 2.35; 
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from computeapi import errors, journal
 from computeapi.api import parameters as p
+from computeapi.api.compute import remote_interfaces
+from computeapi.api.compute.remote_interfaces import is_remote
 from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.api.network import floating_ips as networking
 from computeapi.api.network.common import is_admin
 from computeapi.db.models import Port
+from computeapi.db.queries import addresses, floating_pools, quotas, servers
 from computeapi.db.queries import floating_ips as queries
-from computeapi.db.queries import floating_pools, quotas, servers
 from computeapi.db.queries import networks as lookups
 from computeapi.db.queries.addresses import NoMoreAddresses
 from computeapi.db.queries.floating_ips import FLOATING_IPS
@@ -141,6 +144,13 @@ def _server(conn: Connection, target: ServerRow) -> ServerRow:
 def add_to_server(call: Call) -> None:
     """addFloatingIp: for the fixed address that is named, else the server's first IPv4 one."""
     given = call.body["addFloatingIp"]
+    if is_remote(call):
+        with call.services.db.read() as conn:
+            nics = addresses.nics(conn, call.target.id)
+        rows = [_Fixed(nic.port_id, each.address, each.version) for nic in nics for each in nic.addresses]
+        port_id, fixed_address = _choose(call.target, rows, given)
+        remote_interfaces.add_floating_ip(call, str(port_id), fixed_address, given["address"])
+        return
     with call.services.db.write() as conn:
         server = _server(conn, call.target)
         fixed = queries.fixed_addresses(conn, Port.server_id == server.id)
@@ -153,8 +163,16 @@ def add_to_server(call: Call) -> None:
         _record(call, conn, server, "addFloatingIp")
 
 
-def _choose(server: ServerRow, fixed: list[Any], given: dict[str, str]) -> tuple[int, str]:
-    """Port's key and fixed address. Raises BadRequest."""
+class _Fixed(NamedTuple):
+    """A fixed address of a server's port, by the port's id."""
+
+    port_id: str
+    address: str
+    ip_version: int
+
+
+def _choose(server: ServerRow, fixed: Sequence[Any], given: dict[str, str]) -> tuple[Any, str]:
+    """Port (as `fixed` has it) and fixed address. Raises BadRequest."""
     if not fixed:
         raise errors.BadRequest("No fixed IPs associated to instance")
     wanted = given.get("fixed_address")
@@ -175,6 +193,9 @@ def _choose(server: ServerRow, fixed: list[Any], given: dict[str, str]) -> tuple
 def remove_from_server(call: Call) -> None:
     """removeFloatingIp. Raises Conflict where the server does not have it."""
     address = call.body["removeFloatingIp"]["address"]
+    if is_remote(call):
+        remote_interfaces.remove_floating_ip(call, address)
+        return
     with call.services.db.write() as conn:
         server = _server(conn, call.target)
         found = _floating(call, conn, address)

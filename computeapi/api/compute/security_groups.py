@@ -7,14 +7,15 @@ Keys, checks and codes: nova/api/openstack/compute/security_groups.py. Only what
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
 
 from computeapi import errors, journal
 from computeapi.api import parameters as p
-from computeapi.api.compute import links
+from computeapi.api.compute import links, remote_groups, remote_interfaces
+from computeapi.api.compute.remote_interfaces import is_remote
 from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.api.network import security_groups as networking
 from computeapi.api.network.common import is_admin
@@ -71,7 +72,7 @@ _BY_NAME = p.obj({"name": {"type": "string", "minLength": 1}}, "name")
 # --- view ---
 
 
-def view(rows: Iterable[Any], rules: dict[int, list[Any]]) -> list[dict[str, Any]]:
+def view(rows: Iterable[Any], rules: Mapping[Any, list[Any]]) -> list[dict[str, Any]]:
     """Groups, by project and name."""
     shown = [
         {
@@ -211,6 +212,8 @@ def delete(call: Call) -> None:
 
 def of_server(call: Call) -> dict[str, Any]:
     """GET /servers/{server_id}/os-security-groups."""
+    if is_remote(call):
+        return {"security_groups": view(*remote_groups.rows(call, remote_interfaces.groups_of_server(call)))}
     with call.services.db.snapshot() as conn:
         groups = queries.groups_of_server(conn, call.target.id)
         rules = queries.rules_of(conn, [row.id for row in groups], INGRESS)
@@ -231,6 +234,9 @@ def _change(call: Call, action: str, *, add: bool) -> None:
     name, target = call.body[action]["name"], call.target
     if not name.strip():
         raise errors.BadRequest("Security group name cannot be empty")
+    if is_remote(call):
+        remote_interfaces.change_group(call, action, name, add=add)
+        return
     with call.services.db.write() as conn:
         server = servers.lock_row(conn, target.id)
         if server is None:

@@ -33,6 +33,10 @@ _NETWORK = ("id", "name", "mtu", "project_id", "tenant_id", "shared")
 _SUBNET = ("id", "cidr", "gateway_ip", "enable_dhcp", "dns_nameservers")
 
 
+class AddressTaken(errors.BadRequest):
+    """Fixed IP address is already in use."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One interface that a server is to have: the port that its user made, or one of our own on that network."""
@@ -138,7 +142,7 @@ def _check_addresses(port: Mapping[str, Any]) -> None:
 def _check_fixed_ip(neutron: Neutron, context: Context, network_id: str, address: str) -> None:
     filters = {"network_id": network_id, "fixed_ips": f"ip_address={address}"}
     for port in neutron.find(context, "port", filters, fields=("device_id",)):
-        raise errors.BadRequest(
+        raise AddressTaken(
             f"Fixed IP address {address} is already in use on instance {port.get('device_id') or port['id']}."
         )
 
@@ -152,6 +156,12 @@ def group_ids(neutron: Neutron, context: Context, project_id: str, names: Sequen
         return None
     groups = neutron.find(context, "security_group", {"tenant_id": project_id}, fields=("id", "name"))
     return [_one_group(groups, name, project_id)["id"] for name in names]
+
+
+def one_group(neutron: Neutron, context: Context, project_id: str, name: str) -> str:
+    """The id of a project's security group by name or id. Raises NotFound, Conflict (several)."""
+    groups = neutron.find(context, "security_group", {"tenant_id": project_id}, fields=("id", "name"))
+    return str(_one_group(groups, name, project_id)["id"])
 
 
 def _one_group(groups: Sequence[Json], name: str, project_id: str) -> Json:

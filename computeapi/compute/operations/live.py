@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select
 from computeapi import journal, scheduler, states
 from computeapi.compute import guest
 from computeapi.compute.operation import DESTINATION, SOURCE, Cancelled, Operation, Step, Work
-from computeapi.compute.operations import build, places
+from computeapi.compute.operations import build, places, remote
 from computeapi.db.models import Server
 from computeapi.db.queries import migrations
 from computeapi.settings import Settings
@@ -48,6 +48,7 @@ def clear(work: Work) -> None:
             conn.execute(select(Server.id).where(Server.id == work.server.id).with_for_update())
             journal.hold(conn, work.entry)
             _live_here(conn, work)
+        remote.bind(work, work.tools.host, surely=False)
         return
     places.undefine(work)
     build.unplug(work)

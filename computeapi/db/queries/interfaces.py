@@ -48,6 +48,12 @@ def server_at(conn: Connection, network_uuid: str, address: str) -> ServerRow | 
     return None if key is None else get_by_key(conn, key)
 
 
+def server_with(conn: Connection, port_uuid: str) -> ServerRow | None:
+    """The server that has that port."""
+    key = conn.execute(select(Port.server_id).where(Port.uuid == port_uuid)).scalar()
+    return None if key is None else get_by_key(conn, key)
+
+
 def next_position(conn: Connection, server_id: int) -> int:
     """Behind the interfaces that a server has."""
     last = conn.execute(select(func.max(Port.position)).where(Port.server_id == server_id)).scalar()

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from computeapi import clock, errors, lifecycle, scheduler, states
 from computeapi.api.compute import links
-from computeapi.api.compute.servers import disks, remote_interfaces, rules, schemas, volume_disks, wishes
+from computeapi.api.compute.servers import disks, remote_wishes, rules, schemas, volume_disks, wishes
 from computeapi.api.compute.servers.disks import Disk
 from computeapi.api.compute.servers.metadata import check_count
 from computeapi.api.compute.servers.wishes import Wish
@@ -62,7 +62,7 @@ def create(call: Call) -> Reply:
         check_fit(image, flavor.memory_mb, flavor.disk_gb)
     common = _columns(call, wish, flavor, image, properties) | {"availability_zone": zone, "requested_zone": zone}
     common["key_data"] = key_data
-    interfaces = remote_interfaces.plan(call, wish)
+    interfaces = remote_wishes.plan(call, wish)
     first = str(uuid.uuid4())
     prepared = volume_disks.prepare(call, planned, first)
     try:
@@ -89,7 +89,7 @@ class Plan:
     host: str | None
     group: GroupRow | None
     count: int
-    interfaces: remote_interfaces.Plan | None  # None: the network is embedded
+    interfaces: remote_wishes.Plan | None  # None: the network is embedded
 
 
 def _place(call: Call, wish: Wish) -> tuple[str | None, str | None]:
