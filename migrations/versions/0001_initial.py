@@ -943,6 +943,8 @@ def upgrade() -> None:
         sa.Column("address_pairs_json", sa.Text(), nullable=False),
         sa.Column("dhcp_options_json", sa.Text(), nullable=False),
         sa.Column("binding_json", sa.Text(), nullable=False),
+        sa.Column("remote_status", sa.String(length=16), nullable=True),
+        sa.Column("remote_floating_json", sa.Text(), nullable=False),
         sa.Column("tags_json", sa.Text(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.String(length=26), nullable=False),
@@ -951,10 +953,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["router_id"], ["routers.id"], name=op.f("fk_ports_router_id")),
         sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_ports_server_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ports")),
-        sa.UniqueConstraint("mac", name=op.f("uq_ports_mac")),
+        sa.UniqueConstraint("network_id", "mac", name=op.f("uq_ports_network_id_mac")),
         sa.UniqueConstraint("uuid", name=op.f("uq_ports_uuid")),
     )
     with op.batch_alter_table("ports", schema=None) as batch_op:
+        batch_op.create_index("ix_ports_mac", ["mac"], unique=False)
         batch_op.create_index(batch_op.f("ix_ports_network_id"), ["network_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_ports_router_id"), ["router_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_ports_server_id"), ["server_id"], unique=False)
@@ -1197,6 +1200,7 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_ports_server_id"))
         batch_op.drop_index(batch_op.f("ix_ports_router_id"))
         batch_op.drop_index(batch_op.f("ix_ports_network_id"))
+        batch_op.drop_index("ix_ports_mac")
 
     op.drop_table("ports")
     with op.batch_alter_table("migrations", schema=None) as batch_op:
