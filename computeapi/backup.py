@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 import shutil
 import sqlite3
@@ -44,7 +43,7 @@ def save(conf: Settings, target: Path, say: Say) -> None:
     draft.mkdir(mode=0o700, parents=True)
     state = conf.state_path
     _copy_private(state / _KEYS, draft / _KEYS)
-    for source, name in ((conf_file(conf), _CONF), (state / _CLOUDS, _CLOUDS)):
+    for source, name in ((conf.path, _CONF), (state / _CLOUDS, _CLOUDS)):
         if source.exists():
             _copy_file(source, draft / name)
     # Twice: what the database names was there before it was copied, or came meanwhile.
@@ -67,7 +66,7 @@ def load(source: Path, say: Say, conf: Settings) -> None:
     _check_idle(conf.state_path)
     state = conf.state_path
     state.mkdir(parents=True, exist_ok=True)
-    kept = conf_file(conf)
+    kept = conf.path
     if not kept.exists() and (source / _CONF).exists():
         _copy_file(source / _CONF, kept)
         conf = settings.load()
@@ -91,11 +90,6 @@ def load(source: Path, say: Say, conf: Settings) -> None:
     finally:
         database.close()
     say(f"{state}: database, keys, settings and {count} images are as they were")
-
-
-def conf_file(conf: Settings) -> Path:
-    """The settings file in force."""
-    return Path(os.environ.get("COMPUTEAPI_CONF") or conf.state_path / _CONF)
 
 
 def _sqlite(conf: Settings) -> Path | None:

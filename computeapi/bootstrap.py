@@ -153,8 +153,8 @@ def make_image(settings: Settings, db: Database, image_file: Path | None) -> Non
 
 
 def write_conf(settings: Settings, options: dict[str, dict[str, str]]) -> Settings:
-    """Put options into the state directory's computeapi.conf, keeping what else is in it; the settings with them."""
-    path = settings.state_path / "computeapi.conf"
+    """Put options into the settings file, keeping what else is in it; the settings with them."""
+    path = settings.path
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (
         path.read_text().splitlines()

@@ -237,6 +237,11 @@ class Settings:
         return Path(self.log_dir).absolute() / f"{part}.log" if self.log_dir and part else None
 
     @property
+    def path(self) -> Path:
+        """The settings file in force, or where it would be."""
+        return Path(os.environ.get("COMPUTEAPI_CONF") or self.state_path / "computeapi.conf")
+
+    @property
     def instances_dir(self) -> Path:
         """Where this host keeps its servers' disks and console logs."""
         return Path(self.instances_path or self.state_dir).absolute()
@@ -304,8 +309,17 @@ def list_opts() -> list[tuple[str, list[Any]]]:
     return list(sections.items())
 
 
-def load(files: list[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from `files` (default: $COMPUTEAPI_CONF, or computeapi.conf in the state directory if it is there)."""
+#: What `load` raises where the settings can't be read or have a value that is none.
+Unreadable = cfg.Error
+
+
+def load(
+    files: list[str] | None = None, environ: Mapping[str, str] = os.environ, *, may_be_missing: bool = False
+) -> Settings:
+    """Settings from `files` (default: $COMPUTEAPI_CONF, or computeapi.conf in the state directory if it is there).
+
+    Raises Unreadable, also where $COMPUTEAPI_CONF names no file: to go on without would be another cloud.
+    """
     conf = cfg.ConfigOpts()
     for section, options in list_opts():
         conf.register_opts(options, group=None if section == "DEFAULT" else section)
@@ -313,7 +327,8 @@ def load(files: list[str] | None = None, environ: Mapping[str, str] = os.environ
         standard = environ.get("COMPUTEAPI_CONF") or str(
             Path(environ.get("COMPUTEAPI_STATE_DIR", "state")) / "computeapi.conf"
         )
-        files = [standard] if Path(standard).exists() else []
+        named = bool(environ.get("COMPUTEAPI_CONF")) and not may_be_missing
+        files = [standard] if named or Path(standard).exists() else []
     conf(args=[], project="computeapi", default_config_files=files)
     values: dict[str, Any] = {}
     for item in fields(Settings):

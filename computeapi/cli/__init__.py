@@ -26,12 +26,19 @@ a cloud on this machine, step by step (tools/run does all of it):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; its exit code."""
     options = _parser().parse_args(argv)
-    conf = settings.load()
+    try:
+        conf = settings.load(may_be_missing=getattr(options, "makes_settings", False))
+    except settings.Unreadable as error:
+        print(f"The settings can't be read: {error}", file=sys.stderr)
+        return 2
     logs.configure(conf.debug, conf.log_format, conf.log_file(getattr(options, "part", None)))
     try:
         return int(options.run(conf, options) or 0)
     except errors.Error as error:  # what the API would answer with 4xx
         print(error.message or type(error).__name__, file=sys.stderr)
+        return 1
+    except PermissionError as error:
+        print(f"{error.filename}: permission denied. Run this as the user of the services.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -31,6 +31,7 @@ def add(commands: Any) -> None:
     saving = command(commands, "backup", _backup, "copy the cloud into a new directory", epilog=_BACKUP)
     saving.add_argument("directory", type=Path, help="it must not exist")
     loading = command(commands, "restore", _restore, "put a backup back", epilog=_RESTORE)
+    loading.set_defaults(makes_settings=True)
     loading.add_argument("directory", type=Path, help="what `computeapi backup` made")
 
 

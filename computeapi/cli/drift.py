@@ -69,6 +69,8 @@ def _compare(tools: Tools, dry_run: bool) -> int:
         say(f"the host's counters are {found.counted}, its servers have {found.allocated} (CPUs, MiB, GiB, servers)")
     for name, whose in found.missing:
         say(f"disk {name} of {whose} is missing; put the file back, or rebuild or delete what had it")
+    for uuid, host in found.elsewhere:
+        say(f"guest {uuid} is here, and the database has its server on {host}; left alone: end one of both")
     for uuid in found.strangers:
         say(f"guest {uuid} is not in the database; left alone")
     for name in found.unknown:

@@ -53,6 +53,7 @@ the tokens that the API gave out. It runs where libvirt does.
 def add(commands: Any) -> None:
     """Add `init`, `serve`, `api`, `compute` and `console`."""
     init = command(commands, "init", _init, _PREPARE, epilog=_INIT)
+    init.set_defaults(makes_settings=True)
     init.add_argument("--hypervisor", choices=("libvirt", "simulator"), help="what runs the guests")
     init.add_argument("--libvirt-uri", metavar="URI", help="libvirt's URI (default qemu:///system)")
     init.add_argument("--virt-type", choices=("auto", "kvm", "qemu"), help="auto: KVM where it works")

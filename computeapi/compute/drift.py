@@ -27,7 +27,8 @@ _WITH_DISK = (states.ACTIVE, states.STOPPED, states.PAUSED, states.SUSPENDED, st
 class Drift:
     """What differs. `strangers` are guests, and `unknown` disks, of servers that the database does not know.
 
-    `missing` are disks that should be here, each with whose it is.
+    `missing` are disks that should be here, each with whose it is; `elsewhere` guests that are here and whose server is
+    another host's, with that host.
     """
 
     fixes: list[Fix]
@@ -35,13 +36,14 @@ class Drift:
     leftovers: list[str]  # disks of servers that are deleted
     unknown: list[str]
     missing: list[tuple[str, str]]
+    elsewhere: list[tuple[str, str]]
     counted: sweeps.Counters
     allocated: sweeps.Counters
 
     @property
     def is_none(self) -> bool:
         """Whether all is as it should be."""
-        found = self.fixes or self.strangers or self.leftovers or self.unknown or self.missing
+        found = self.fixes or self.strangers or self.leftovers or self.unknown or self.missing or self.elsewhere
         return not found and self.counted == self.allocated
 
 
@@ -69,6 +71,7 @@ def look(tools: Tools) -> Drift:
         [name for uuid, name in names if uuid in gone],
         [name for uuid, name in names if uuid not in known],
         sorted(missing),
+        _elsewhere(tools),
         counted,
         allocated,
     )
@@ -95,6 +98,20 @@ def _expected(tools: Tools) -> dict[str, str]:
             )
         ).scalars()
         return found | {f"volume-{uuid}": f"volume {uuid}" for uuid in volumes}
+
+
+def _elsewhere(tools: Tools) -> list[tuple[str, str]]:
+    """Not those that are on their way, wait to be confirmed, or are about to be cleaned up."""
+    guests = list(tools.driver.list_guests())
+    with tools.db.read() as conn:
+        rows = conn.execute(
+            select(Server.uuid, Server.host)
+            .where(Server.uuid.in_(guests), Server.deleted == 0, Server.host != tools.host)
+            .where(Server.vm_state != states.RESIZED)
+            .where(~exists().where(Action.server_id == Server.id, Action.queue.is_not(None), Action.hidden == 0))
+            .order_by(Server.uuid)
+        )
+        return [(uuid, str(host)) for uuid, host in rows]
 
 
 def mend(tools: Tools) -> list[str]:

@@ -158,6 +158,29 @@ def test_database(run: Run, db: Database) -> None:
     assert code == 2 and "computeapi db upgrade" in said
 
 
+def test_settings_that_can_not_be_read(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentence, no traceback; and nothing is done as if there were none."""
+    conf = tmp_path / "named.conf"
+    monkeypatch.setenv("COMPUTEAPI_CONF", str(conf))
+    for words in (("status",), ("db", "check"), ("api",), ("compute",), ("host", "list")):
+        code, said = run(*words)
+        assert code == 2 and said.count("\n") == 1 and "The settings can't be read: " in said and str(conf) in said
+    conf.write_text("[api]\nworkers = many\n")
+    code, said = run("status")
+    assert code == 2 and said.count("\n") == 1 and "workers" in said and "many" in said
+    conf.write_text("workers = 3\n")
+    assert run("status")[0] == 2
+
+
+def test_not_my_files(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(_path: object, *_more: object, **_options: object) -> None:
+        raise PermissionError(13, "Permission denied", "/var/lib/computeapi/computeapi.db")
+
+    monkeypatch.setattr("computeapi.db.schema.current", deny)
+    said = "/var/lib/computeapi/computeapi.db: permission denied. Run this as the user of the services.\n"
+    assert run("db", "check") == (1, said)
+
+
 def test_no_database_is_made_by_looking(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMPUTEAPI_STATE_DIR", str(tmp_path / "none"))
     for words in (("status",), ("db", "check"), ("user", "list"), ("host", "list")):

@@ -96,6 +96,24 @@ def test_disks_that_are_too_many(compute: Compute, db: Database, server: str) ->
     assert stranger in compute.driver.list_volumes()
 
 
+def test_a_guest_whose_server_is_another_hosts(compute: Compute, db: Database, api: Api, server: str) -> None:
+    """As after a backup from before it came here; not while it comes or goes."""
+    with db.write() as conn:
+        conn.execute(update(Server).values(host="host2"))
+    for _ in range(2):
+        found = drift.look(compute.tools)
+        assert found.elsewhere == [(server, "host2")] and not found.is_none
+        assert drift.mend(compute.tools) == []
+    assert server in compute.driver.list_guests()
+    with db.write() as conn:
+        conn.execute(update(Server).values(vm_state="resized"))
+    assert drift.look(compute.tools).elsewhere == []
+    with db.write() as conn:
+        conn.execute(update(Server).values(vm_state="active"))
+    assert api.delete(f"/servers/{server}").status_code == 204
+    assert drift.look(compute.tools).elsewhere == []
+
+
 def test_counters(compute: Compute, db: Database, server: str) -> None:
     with db.write() as conn:
         conn.execute(update(Host).values(vcpus_used=7))
