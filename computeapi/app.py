@@ -58,11 +58,8 @@ def create_app(settings: Settings, requests: Requests | None = None, **given: An
     app.add_error_handler(Exception, _on_crash)
     app.add_error_handler(falcon.HTTPError, _on_http_error)
     app.add_error_handler(errors.Error, partial(_on_error, settings))
-    for service, table in routes.ROUTES.items():
-        if service == "volume" and not isinstance(services.volumes, EmbeddedVolumes):
-            continue  # a real Cinder has the volumes
-        if service == "network" and services.neutron is not None:
-            continue  # and a real Neutron the networks
+    cinder, neutron = not isinstance(services.volumes, EmbeddedVolumes), services.neutron is not None
+    for service, table in routes.served(cinder=cinder, neutron=neutron).items():
         for path, methods in table.items():
             app.add_route(routes.PREFIX[service] + path, Resource(services, service, methods))
     app.add_sink(_Nowhere(services), "/")

@@ -59,6 +59,19 @@ ROUTES: dict[str, Table] = {
 }
 
 
+def served(*, cinder: bool, neutron: bool) -> dict[str, Table]:
+    """ROUTES without the services that a real Cinder and a real Neutron have, whom nova-network's API asks then."""
+    others = {"volume"} if cinder else set()
+    if not neutron:
+        return {service: table for service, table in ROUTES.items() if service not in others}
+    from computeapi.api.compute import remote  # few need it
+
+    others |= {"network"}
+    return {service: table for service, table in ROUTES.items() if service not in others} | {
+        "compute": remote.routes(COMPUTE)
+    }
+
+
 def list_rules() -> list[Any]:
     """Every policy rule with its default, for oslo.policy and its tools."""
     return [*policy.base_rules(), *COMPUTE_RULES, *IDENTITY_RULES, *IMAGE_RULES, *NETWORK_RULES, *VOLUME_RULES]

@@ -376,7 +376,7 @@ class SimulatedHypervisor(Hypervisor):
     def attach_disk(self, uuid: str, disk: DiskSpec) -> None:
         with self._store.open() as data:
             spec = self._guest(data, uuid).spec
-            self._volume(data, disk.volume)
+            self._check_disk(disk)
             if all(each.volume != disk.volume for each in spec.disks):
                 if any(each.target == disk.target for each in spec.disks):
                     raise HypervisorError(f"guest {uuid}: target {disk.target} already exists")
@@ -392,7 +392,7 @@ class SimulatedHypervisor(Hypervisor):
     def swap_disk(self, uuid: str, old: DiskSpec, new: DiskSpec, size_gb: int) -> None:
         with self._store.open() as data:
             spec = self._guest(data, uuid).spec
-            self._volume(data, new.volume)
+            self._check_disk(new)
             disks = tuple(
                 replace(new, target=each.target) if each.volume == old.volume else each for each in spec.disks
             )
@@ -562,6 +562,12 @@ class SimulatedHypervisor(Hypervisor):
         if not found:
             raise HypervisorError(f"there is no volume {name}")
         return found
+
+    def _check_disk(self, disk: DiskSpec) -> None:
+        """It is a file of its own, or a volume of ours."""
+        if not disk.path or not Path(disk.path).exists():
+            with self._disks.open() as data:
+                self._volume(data, disk.volume)
 
     def _check_parts(self, data: Store, spec: DomainSpec) -> None:
         with self._disks.open() as disks:

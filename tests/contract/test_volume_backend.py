@@ -336,7 +336,7 @@ def test_drivers(info: dict[str, Any], found: tuple[str, str] | None, monkeypatc
 
     def answer(_self: Any, _context: Any, method: str, path: str, _body: Any = None, **_more: Any) -> Any:
         answers.append((method, path))
-        return {"connection_info": info}
+        return {"attachment": {"connection_info": info}}
 
     monkeypatch.setattr(CinderVolumes, "_ask", answer)
     if found is None:

@@ -22,7 +22,7 @@ def block(api: Api) -> Block:
 
 def test_life(block: Block, db: Database) -> None:
     volume, server = add_volume(db, block), str(uuid.uuid4())
-    made = block.post("/attachments", {"attachment": {"volume_uuid": volume, "instance_uuid": server}})
+    made = block.post("/attachments", {"attachment": {"volume_uuid": volume, "instance_uuid": server}})["attachment"]
     assert made == {
         "id": made["id"],
         "status": "reserved",
@@ -35,11 +35,11 @@ def test_life(block: Block, db: Database) -> None:
     }
     assert block.get(f"/volumes/{volume}")["volume"]["status"] == "reserved"
     path = f"/attachments/{made['id']}"
-    updated = block.put(path, {"attachment": {"connector": CONNECTOR}})
+    updated = block.put(path, {"attachment": {"connector": CONNECTOR}})["attachment"]
     assert updated["status"] == "attaching" and updated["connection_info"]["name"] == f"volume-{volume}"
     assert block.get(f"/volumes/{volume}")["volume"]["status"] == "attaching"
     block.post(f"{path}/action", {"os-complete": None}, 204)
-    shown = block.get(path)
+    shown = block.get(path)["attachment"]
     assert shown["status"] == "attached" and shown["attached_at"]
     volume_now = block.get(f"/volumes/{volume}")["volume"]
     assert volume_now["status"] == "in-use" and volume_now["attachments"][0]["device"] == "/dev/vdb"
@@ -50,12 +50,12 @@ def test_life(block: Block, db: Database) -> None:
 
 def test_at_once_and_modes(block: Block, db: Database) -> None:
     body = {"volume_uuid": add_volume(db, block), "connector": CONNECTOR, "mode": "ro"}
-    made = block.post("/attachments", {"attachment": body})
+    made = block.post("/attachments", {"attachment": body})["attachment"]
     assert (made["status"], made["attach_mode"], made["instance"]) == ("attaching", "ro", None)
     assert made["connection_info"]["access_mode"] == "ro"
     block.refused("POST", "/attachments", {"attachment": body | {"volume_uuid": add_volume(db, block)}}, version="3.53")
     read_only = add_volume(db, block, read_only=1)
-    assert block.post("/attachments", {"attachment": {"volume_uuid": read_only}})["attach_mode"] == "ro"
+    assert block.post("/attachments", {"attachment": {"volume_uuid": read_only}})["attachment"]["attach_mode"] == "ro"
 
 
 def test_what_is_taken(block: Block, db: Database) -> None:

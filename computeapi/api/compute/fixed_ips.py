@@ -19,7 +19,8 @@ RULES = [
 ]
 
 
-def _address(call: Call) -> str:
+def address_of(call: Call) -> str:
+    """The address in the URL, in its canonical form. Raises BadRequest."""
     text = call.params["fixed_ip"]
     try:
         if "%" in text:
@@ -29,13 +30,14 @@ def _address(call: Call) -> str:
         raise errors.BadRequest(f"Fixed IP address {text} is invalid.") from None
 
 
-def _not_found(address: str) -> errors.NotFound:
+def not_found(address: str) -> errors.NotFound:
+    """What Nova says of an address that no network has."""
     return errors.NotFound(f"Fixed IP not found for address {address}.")
 
 
 def show(call: Call) -> dict[str, Any]:
     """GET /os-fixed-ips/{fixed_ip}: also of one that nobody has or had."""
-    address = _address(call)
+    address = address_of(call)
     with call.services.db.read() as conn:
         row = queries.fixed_ip(conn, address)
         if row is not None:
@@ -43,14 +45,14 @@ def show(call: Call) -> dict[str, Any]:
         else:
             found = queries.subnet_with(conn, address)
             if found is None:
-                raise _not_found(address)
+                raise not_found(address)
             cidr, host, hostname = found[1], None, None
     return {"fixed_ip": {"address": address, "cidr": cidr, "host": host, "hostname": hostname}}
 
 
 def reserve(call: Call) -> None:
     """The address is given to nobody."""
-    address = _address(call)
+    address = address_of(call)
     with call.services.db.write() as conn:
         row = queries.fixed_ip(conn, address)
         if row is not None:
@@ -58,18 +60,18 @@ def reserve(call: Call) -> None:
             return
         found = queries.subnet_with(conn, address)
         if found is None:
-            raise _not_found(address)
+            raise not_found(address)
         addresses.take_address(conn, found[0], None, address)
 
 
 def unreserve(call: Call) -> None:
     """The address may be given out. A gateway's never is. Raises BadRequest, NotFound."""
-    address = _address(call)
+    address = address_of(call)
     with call.services.db.write() as conn:
         row = queries.fixed_ip(conn, address)
         if row is None:
             if queries.subnet_with(conn, address) is None:
-                raise _not_found(address)
+                raise not_found(address)
             return
         if row.gateway == address:
             raise errors.BadRequest(f"Fixed IP {address} is the gateway of its network.")

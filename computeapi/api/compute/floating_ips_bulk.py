@@ -56,6 +56,11 @@ def _view(row: Any, default_interface: str) -> dict[str, Any]:
     }
 
 
+def not_found(host: str) -> errors.NotFound:
+    """What Nova says of a host without floating IPs."""
+    return errors.NotFound(f"Floating IP not found for host {host}.")
+
+
 def index(call: Call) -> dict[str, Any]:
     """GET /os-floating-ips-bulk."""
     return {"floating_ip_info": _listed(call, None)}
@@ -66,7 +71,7 @@ def by_host(call: Call) -> dict[str, Any]:
     host = call.params["host"]
     found = _listed(call, host)
     if not found:
-        raise errors.NotFound(f"Floating IP not found for host {host}.")
+        raise not_found(host)
     return {"floating_ip_info": found}
 
 

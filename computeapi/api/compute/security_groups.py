@@ -145,12 +145,16 @@ def index(call: Call) -> dict[str, Any]:
     networking.ensure_default(call, call.project_id)
     everybodys = "all_tenants" in call.query and is_admin(call)
     filters = {} if everybodys else {"project_id": [call.project_id]}
-    limit, offset = _number(call, "limit"), _number(call, "offset") or 0
-    most = min(limit if limit is not None else call.services.settings.max_limit, call.services.settings.max_limit)
     with call.services.db.snapshot() as conn:
         rows, keys = lookups.page(conn, SECURITY_GROUPS, None, Wish(filters))
         rules = queries.rules_of(conn, keys, INGRESS)
-    return {"security_groups": view(rows[offset : offset + most], rules)}
+    return {"security_groups": view(rows[part(call)], rules)}
+
+
+def part(call: Call) -> slice:
+    """What of a list the query's limit and offset leave."""
+    limit, offset, most = _number(call, "limit"), _number(call, "offset") or 0, call.services.settings.max_limit
+    return slice(offset, offset + (most if limit is None else min(limit, most)))
 
 
 def _number(call: Call, name: str) -> int | None:

@@ -120,7 +120,9 @@ def _attach(call: Call, volume_id: str, wished: str | None) -> str:
     """Reserve the volume, and begin to plug it in; the guest's device."""
     server: ServerRow = call.target
     lifecycle.check(call.services, call.context, server, "attach_volume")
-    _check_host(call, call.services.volumes.show(call.context, volume_id))
+    volume = call.services.volumes.show(call.context, volume_id)
+    volume.check_available()  # Cinder would give a server the same volume twice
+    _check_host(call, volume)
     attachment_id = call.services.volumes.prepare(call.context, volume_id, server.uuid)
     try:
         with call.services.db.write() as conn:

@@ -63,7 +63,7 @@ def _view(call: Call, row: Found) -> Json:
             volume = queries.get(conn, row.volume_id, None)
         if volume is not None:
             info = {"attachment_id": row.uuid, **attach.connection(volume, row.mode)}
-    return views.attachment(row, info)
+    return {"attachment": views.attachment(row, info)}
 
 
 def _show(call: Call, uuid: str) -> Json:

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
+from computeapi import errors
 from computeapi.context import Context
 
 
@@ -66,6 +67,13 @@ class VolumeInfo:
     attachments: tuple[Attachment, ...] = ()
     host: str | None = None  # the only host whose guests can have it; None: any's
     message: str | None = None
+
+    def check_available(self) -> None:
+        """Raise BadRequest unless a server may get it."""
+        if self.status != "available":
+            raise errors.BadRequest(
+                f"Invalid volume: volume '{self.id}' status must be 'available'. Currently in '{self.status}'"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ class CinderVolumes(VolumeBackend):
     def prepare(self, context: Context, volume_id: str, server_id: str) -> str:
         """A new attachment: the volume is reserved."""
         body = {"attachment": {"volume_uuid": volume_id, "instance_uuid": server_id}}
-        return str(self._ask(context, "POST", "/attachments", body)["id"])
+        return str(self._ask(context, "POST", "/attachments", body)["attachment"]["id"])
 
     def abandon(self, context: Context, attachment_id: str) -> None:
         """The attachment ends."""
@@ -144,7 +144,7 @@ class CinderVolumes(VolumeBackend):
         path = f"/attachments/{attachment_id}"
         body = {"attachment": {"connector": connector(host)}}
         found = self._ask(context, "PUT", path, body, as_service=True)
-        where = self._connected(found["connection_info"], volume_id)
+        where = self._connected(found["attachment"]["connection_info"], volume_id)
         self._ask(context, "POST", f"{path}/action", {"os-complete": {}}, as_service=True)
         return where
 

@@ -49,10 +49,7 @@ def _volume(call: Call, disk: Disk) -> tuple[dict[str, str], str | None]:
         volume = call.services.volumes.show(call.context, str(disk.volume_id))
     except errors.NotFound:
         raise invalid(f"failed to get volume {disk.volume_id}.") from None
-    if volume.status != "available":
-        raise errors.BadRequest(
-            f"Invalid volume: volume '{volume.id}' status must be 'available'. Currently in '{volume.status}'"
-        )
+    volume.check_available()
     if disk.boot_index == 0 and not volume.bootable:
         raise errors.BadRequest(f"Block Device {volume.id} is not bootable.")
     return volume.image_properties, volume.host
