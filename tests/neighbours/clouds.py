@@ -29,8 +29,8 @@ _SERVICE_ADMINS = ("computeapi", "neutron", "cinder")
 
 @dataclass
 class NeighbourCloud(Cloud):
-    """Its own identity and image services are off; who asks is known by Keystone. `uses` are more settings, by the
-    names of their variables."""
+    """Its own identity, image and volume services are off; who asks is known by Keystone. `uses` are more settings,
+    by the names of their variables."""
 
     neighbours: Neighbours | None = None
     uses: dict[str, str] = field(default_factory=dict)
@@ -46,6 +46,8 @@ class NeighbourCloud(Cloud):
             "OS_IDENTITY__IDENTITY_INTERFACE": "public",
             "OS_IDENTITY__TOKEN_CACHE_TIME": "0",
             "OS_IMAGE__IMAGE_URL": self.neighbours.glance,
+            "OS_VOLUME__VOLUME_URL": self.neighbours.cinder,
+            "OS_VOLUME__VOLUME_DIRECTORY": str(self.neighbours.volumes),
             "OS_CLIENT_CONFIG_FILE": str(self.neighbours.directory / "clouds.yaml"),
             **self.uses,
         }
@@ -127,3 +129,11 @@ def fill_neutron(neighbours: Neighbours) -> dict[str, Any]:
     router = make("router", name="out", external_gateway_info={"network_id": public["id"]})
     neutron.put(f"/v2.0/routers/{router['id']}/add_router_interface", json={"subnet_id": inside["id"]})
     return {"public": public, "private": private}
+
+
+def fill_cinder(neighbours: Neighbours) -> None:
+    """A volume type for each backend, of its name."""
+    cinder = service(neighbours, "block-storage")
+    for name in ("files", "fake"):
+        specs = {"volume_backend_name": name}
+        cinder.post("/types", json={"volume_type": {"name": name, "extra_specs": specs}})

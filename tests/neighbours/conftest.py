@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.clients.clouds import Cloud
-from tests.neighbours.clouds import NeighbourCloud, fill_keystone, fill_neutron, write_clouds
+from tests.neighbours.clouds import NeighbourCloud, fill_cinder, fill_keystone, fill_neutron, write_clouds
 from tests.neighbours.services import BIN, Neighbours
 
 
 @pytest.fixture(scope="session")
 def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
-    """Keystone, Glance and Neutron; users `alice` (member) and `rita` (reader) of the project `wonderland`, and
+    """Keystone, Glance, Neutron and Cinder; users `alice` (member) and `rita` (reader) of the project `wonderland`, and
     `tweedledee` (member) of another."""
     if not (BIN / "keystone-manage").exists():
         pytest.skip("the neighbours are not in .venv-neighbours: tools/test installs them")
@@ -26,13 +26,17 @@ def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]
         endpoints = {
             "compute": f"http://127.0.0.1:{neighbours.compute_port}/v2.1",
             "image": neighbours.glance,
+            "block-storage": neighbours.cinder,
+            "volumev3": neighbours.cinder,
             "network": f"http://127.0.0.1:{neighbours.compute_port}/network",
         }
         fill_keystone(neighbours, endpoints)
         with ThreadPoolExecutor() as pool:
-            for started in [pool.submit(neighbours.start_glance), pool.submit(neighbours.start_neutron)]:
+            starts = (neighbours.start_glance, neighbours.start_neutron, neighbours.start_cinder)
+            for started in [pool.submit(start) for start in starts]:
                 started.result()
         fill_neutron(neighbours)
+        fill_cinder(neighbours)
         yield neighbours
     finally:
         neighbours.close()

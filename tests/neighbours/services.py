@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Keystone, Glance and Neutron from PyPI, on loopback ports, with databases in a directory of the test's."""
+"""A real Keystone, Glance, Neutron and Cinder from PyPI, on loopback ports; their databases are files of the test's."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ key_repository = {directory}/fernet
 key_repository = {directory}/credential
 [cache]
 enabled = false
+[identity]
+password_hash_rounds = 4
 """
 _GLANCE = """
 [DEFAULT]

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes of a real Cinder from PyPI: its attachments API, asked by our hosts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from keystoneauth1.adapter import Adapter
+
+from tests.clients.clouds import Cloud
+from tests.neighbours.clouds import service
+from tests.neighbours.services import Neighbours
+
+pytestmark = pytest.mark.clients
+
+ALICE = ("alice", "wonderland")
+
+
+@pytest.fixture(scope="module")
+def cinder(neighbours: Neighbours, cloud: Cloud) -> Adapter:
+    """Asked by alice."""
+    return service(neighbours, "block-storage", *ALICE)
+
+
+@pytest.fixture(scope="module")
+def nova(neighbours: Neighbours, cloud: Cloud) -> Adapter:
+    """Our own, asked by alice."""
+    return service(neighbours, "compute", *ALICE)
+
+
+@pytest.fixture(scope="module")
+def image(neighbours: Neighbours) -> str:
+    """An image of hers."""
+    glance = service(neighbours, "image", *ALICE)
+    body = {"name": "walrus", "disk_format": "raw", "container_format": "bare"}
+    made = str(glance.post("/v2/images", json=body).json()["id"])
+    glance.put(f"/v2/images/{made}/file", data=bytes(1 << 20), headers={"Content-Type": "application/octet-stream"})
+    return made
+
+
+def boot(neighbours: Neighbours, nova: Adapter, **more: Any) -> str:
+    """A server's id; it runs."""
+    (network,) = service(neighbours, "network", *ALICE).get("/v2.0/networks?name=private").json()["networks"]
+    flavors = {each["name"]: each["id"] for each in nova.get("/flavors").json()["flavors"]}
+    body = {"name": "carpenter", "flavorRef": flavors["m1.nano"], "networks": [{"uuid": network["id"]}], **more}
+    server_id = str(nova.post("/servers", json={"server": body}).json()["server"]["id"])
+    wait(lambda: nova.get(f"/servers/{server_id}").json()["server"]["status"], "ACTIVE", "BUILD")
+    return server_id
+
+
+@pytest.fixture(scope="module")
+def server(neighbours: Neighbours, nova: Adapter, image: str) -> Iterator[str]:
+    """A server without volumes."""
+    server_id = boot(neighbours, nova, imageRef=image)
+    yield server_id
+    nova.delete(f"/servers/{server_id}")
+
+
+def wait(ask: Any, wanted: str, *meanwhile: str) -> None:
+    """Until what `ask` says is as wanted, and not what it may be meanwhile."""
+    until = time.monotonic() + 120
+    while (said := ask()) != wanted:
+        assert said in meanwhile, f"{said}, not {wanted}"
+        assert time.monotonic() < until, f"still {said}"
+        time.sleep(0.3)
+
+
+def volume(cinder: Adapter, kind: str) -> str:
+    """A new volume's id."""
+    made = cinder.post("/volumes", json={"volume": {"size": 1, "name": "oyster", "volume_type": kind}})
+    volume_id = str(made.json()["volume"]["id"])
+    wait(lambda: status(cinder, volume_id), "available", "creating")
+    return volume_id
+
+
+def status(cinder: Adapter, volume_id: str) -> str:
+    """As Cinder has it; `gone` where it has none."""
+    answer = cinder.get(f"/volumes/{volume_id}", raise_exc=False)
+    return "gone" if answer.status_code == 404 else str(answer.json()["volume"]["status"])
+
+
+def attachments(cinder: Adapter, volume_id: str) -> list[dict[str, Any]]:
+    """As Cinder has them."""
+    return list(cinder.get(f"/volumes/{volume_id}").json()["volume"]["attachments"])
+
+
+def test_attach_and_detach(neighbours: Neighbours, cinder: Adapter, nova: Adapter, server: str) -> None:
+    volume_id = volume(cinder, "files")
+    (file,) = neighbours.volumes.glob(f"*/volume-{volume_id}")
+    url = f"/servers/{server}/os-volume_attachments"
+    attached = nova.post(url, json={"volumeAttachment": {"volumeId": volume_id}}).json()["volumeAttachment"]
+    assert attached["device"] == "/dev/vdb"
+    wait(lambda: status(cinder, volume_id), "in-use", "reserved", "attaching")
+    (theirs,) = attachments(cinder, volume_id)
+    assert theirs["server_id"] == server
+    assert [each["volumeId"] for each in nova.get(url).json()["volumeAttachments"]] == [volume_id]
+    assert nova.get(f"{url}/{volume_id}").json()["volumeAttachment"]["serverId"] == server
+    again = nova.post(url, json={"volumeAttachment": {"volumeId": volume_id}}, raise_exc=False)
+    assert again.status_code == 400, again.text
+    assert cinder.delete(f"/volumes/{volume_id}", raise_exc=False).status_code == 400, "a volume in use"
+    assert nova.delete(f"{url}/{volume_id}").status_code == 202
+    wait(lambda: status(cinder, volume_id), "available", "in-use", "detaching")
+    assert attachments(cinder, volume_id) == []
+    assert nova.get(url).json()["volumeAttachments"] == []
+    cinder.delete(f"/volumes/{volume_id}")
+    wait(lambda: status(cinder, volume_id), "gone", "deleting")
+    assert not file.exists()
+
+
+def test_users_may_not_take_a_volume_from_a_guest(cinder: Adapter, nova: Adapter, server: str) -> None:
+    volume_id = volume(cinder, "files")
+    url = f"/servers/{server}/os-volume_attachments"
+    nova.post(url, json={"volumeAttachment": {"volumeId": volume_id}})
+    wait(lambda: status(cinder, volume_id), "in-use", "reserved", "attaching")
+    (theirs,) = attachments(cinder, volume_id)
+    refused = cinder.delete(f"/attachments/{theirs['attachment_id']}", microversion="3.44", raise_exc=False)
+    # Cinder asks Nova first, at 2.89: what it is told is 406, and that is what it says instead of 409.
+    assert refused.status_code in (406, 409), refused.text
+    assert attachments(cinder, volume_id) == [theirs]
+    nova.delete(f"{url}/{volume_id}")
+    wait(lambda: status(cinder, volume_id), "available", "in-use", "detaching")
+    cinder.delete(f"/volumes/{volume_id}")
+
+
+def test_a_volume_that_no_host_can_reach(cinder: Adapter, nova: Adapter, server: str) -> None:
+    volume_id = volume(cinder, "fake")
+    url = f"/servers/{server}/os-volume_attachments"
+    nova.post(url, json={"volumeAttachment": {"volumeId": volume_id}})
+    wait(lambda: _last_action(nova, server), "Error", "Finished", "")
+    wait(lambda: status(cinder, volume_id), "available", "reserved", "attaching", "in-use", "detaching")
+    assert attachments(cinder, volume_id) == []
+    assert nova.get(f"/servers/{server}").json()["server"]["status"] == "ACTIVE"
+    assert nova.get(url).json()["volumeAttachments"] == []
+    cinder.delete(f"/volumes/{volume_id}")
+
+
+def _last_action(nova: Adapter, server: str) -> str:
+    newest = nova.get(f"/servers/{server}/os-instance-actions").json()["instanceActions"][0]
+    if newest["action"] != "attach_volume":
+        return ""
+    return str(newest["message"] or "Finished")
+
+
+def test_boot_from_a_volume_that_goes_with_its_server(neighbours: Neighbours, cinder: Adapter, nova: Adapter) -> None:
+    goes, stays = volume(cinder, "files"), volume(cinder, "files")
+    cinder.post(f"/volumes/{goes}/action", json={"os-set_bootable": {"bootable": True}})
+    disks = [
+        {"boot_index": 0, "uuid": goes, "source_type": "volume", "destination_type": "volume"},
+        {"boot_index": -1, "uuid": stays, "source_type": "volume", "destination_type": "volume"},
+    ]
+    disks[0]["delete_on_termination"] = True
+    server_id = boot(neighbours, nova, block_device_mapping_v2=disks)
+    assert (status(cinder, goes), status(cinder, stays)) == ("in-use", "in-use")
+    nova.delete(f"/servers/{server_id}")
+    wait(lambda: status(cinder, goes), "gone", "in-use", "detaching", "available", "deleting")
+    wait(lambda: status(cinder, stays), "available", "in-use", "detaching")
+    cinder.delete(f"/volumes/{stays}")
