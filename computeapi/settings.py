@@ -205,6 +205,12 @@ class Settings:
     public_interface: str = _option(
         "eth0", "network", "The hosts' way out, as os-floating-ips-bulk shows it where nobody said another."
     )
+    vlan_interface: str = _option(
+        "",
+        "network",
+        "The hosts' interface on which networks with a VLAN are tagged, where their bridge_interface says no other. "
+        "Empty: their bridges are each host's own.",
+    )
     network_namespace: str = _option(
         "", "libvirt", "Name of the network namespace that libvirt's networks are in. Empty: where libvirtd itself is."
     )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,12 @@ import orjson
 
 from computeapi import errors
 from computeapi.compute import config_drive as drive
-from computeapi.compute.operation import Work
+from computeapi.compute.operation import Tools, Work
 from computeapi.db.engine import Database
-from computeapi.db.queries import addresses, block_devices, floating_ips
+from computeapi.db.queries import addresses, block_devices, floating_ips, host_networks
 from computeapi.db.queries.addresses import Nic
 from computeapi.db.queries.block_devices import VolumeDevice
+from computeapi.db.queries.host_networks import Facts
 from computeapi.db.queries.servers import ServerRow
 from computeapi.settings import Settings
 from computeapi.virt.base import DhcpHost, DiskSpec, DomainSpec, NetworkSpec, NicSpec
@@ -146,26 +147,45 @@ def old_promises(work: Work) -> list[tuple[str, str]]:
     return [(nic["network"], nic["mac"]) for nic in old if nic["mac"] not in taken]
 
 
-def network_spec(work: Work, nic: Nic) -> NetworkSpec:
-    """The network of an interface as its host shall have it: its first IPv4 subnet's, whatever the interface has.
+def network_specs(tools: Tools, uuids: Iterable[str]) -> dict[str, NetworkSpec]:
+    """Networks as this host shall have them: their first IPv4 subnet's, whatever their interfaces have."""
+    with tools.db.read() as conn:
+        found = host_networks.facts(conn, uuids)
+    return {uuid: _network_spec(tools, facts) for uuid, facts in found.items()}
 
-    Without such a subnet, or where that has no gateway (the host's own address), it is a bridge and nothing more.
+
+def _network_spec(tools: Tools, facts: Facts) -> NetworkSpec:
+    """Without an IPv4 subnet, or where that has no gateway, it is a bridge and nothing more.
+
+    The host's own address there is the gateway's, unless another was said to be the DHCP server's.
     """
-    with work.tools.db.read() as conn:
-        subnet = addresses.first_subnet(conn, nic.network_uuid)
-    served = subnet is not None and subnet.gateway is not None
+    served = facts.cidr is not None and facts.gateway is not None
+    own = own_address(facts.gateway, facts.extra)
     return NetworkSpec(
-        name=network_name(nic.network_uuid),
-        uuid=nic.network_uuid,
-        bridge=nic.bridge,
-        cidr=subnet.cidr if subnet and served else "",
-        gateway=(subnet.gateway or "") if subnet else "",
-        dhcp=bool(subnet and served and subnet.dhcp),
-        forward=("open" if work.driver.capabilities.filters else "nat") if served else "none",
-        domain=work.tools.settings.dhcp_domain,
-        dns=subnet.dns if subnet else (),
-        mtu=nic.mtu,
+        name=network_name(facts.uuid),
+        uuid=facts.uuid,
+        bridge=facts.bridge,
+        cidr=(facts.cidr or "") if served else "",
+        gateway=own if served else "",
+        dhcp=served and facts.dhcp,
+        forward=("open" if tools.driver.capabilities.filters else "nat") if served else "none",
+        domain=tools.settings.dhcp_domain,
+        dns=facts.dns,
+        mtu=facts.mtu,
+        router=facts.gateway if served and facts.gateway and own != facts.gateway else "",
+        uplink=uplink(tools.settings, facts.vlan, facts.extra),
+        vlan=facts.vlan,
     )
+
+
+def own_address(gateway: str | None, extra: Mapping[str, Any]) -> str:
+    """A host's own address on a network; "" where it has none. `extra` is what nova-network's API said."""
+    return (extra.get("dhcp_server") or gateway) if gateway else ""
+
+
+def uplink(settings: Settings, vlan: int | None, extra: Mapping[str, Any]) -> str:
+    """The hosts' interface that joins a network's bridges: what was said, else the VLANs' own; "" for none."""
+    return str(extra.get("bridge_interface") or (settings.vlan_interface if vlan is not None else ""))
 
 
 def dhcp_hosts(work: Work, nic: Nic, spec: NetworkSpec) -> list[DhcpHost]:

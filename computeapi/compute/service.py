@@ -30,7 +30,7 @@ from computeapi.backends.image.base import ImageBackend
 from computeapi.compute import reconcile, runner, sweeps
 from computeapi.compute.metadata.service import MetadataService
 from computeapi.compute.operation import Ended, Tools, uncounted
-from computeapi.compute.operations import firewall
+from computeapi.compute.operations import firewall, networks
 from computeapi.db.engine import Database
 from computeapi.db.models import Host
 from computeapi.journal import Entry
@@ -104,6 +104,7 @@ class ComputeService:
             self.tools = tools
             self._start_thread(self._keep, "keeper")
             self._try("reconcile", lambda: reconcile.run(tools))
+            self._try("networks", lambda: networks.put_back(tools))
             self._try("filters", lambda: firewall.apply(tools))
             self._watch()
             self._start_thread(self._sweep, "sweeper")

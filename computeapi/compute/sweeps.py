@@ -174,5 +174,6 @@ ALL: tuple[Callable[[Tools], object], ...] = (
     forget_the_past,
     reconcile.run,
     networks.forget_deleted,
+    networks.put_back,
     firewall.apply,
 )

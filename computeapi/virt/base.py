@@ -186,6 +186,17 @@ class NetworkSpec:
     dns: tuple[str, ...] = ()
     mtu: int | None = None
     hosts: tuple[DhcpHost, ...] = ()
+    router: str = ""  # what DHCP tells as the way out, where that is another machine
+    uplink: str = (
+        ""  # the host's interface that joins the bridge to other machines; with `vlan`: what is tagged so there
+    )
+    vlan: int | None = None
+    taps: tuple[str, ...] = ()  # guests' devices that belong on the bridge, as far as they are there
+
+    @property
+    def uplink_device(self) -> str:
+        """What of the uplink is in the bridge: the interface, or its VLAN's device (named as nova-network did)."""
+        return self.uplink if self.vlan is None or not self.uplink else f"vlan{self.vlan}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +296,10 @@ class Hypervisor(ABC):
 
     @abstractmethod
     def ensure_network(self, spec: NetworkSpec) -> None:
-        """The network exists, runs, and starts with the host. Existing DHCP hosts are kept, missing ones added."""
+        """The network exists, runs, and starts with the host. Existing DHCP hosts are kept, missing ones added.
+
+        A bridge that somebody took away is made anew. `uplink` and `taps` need `capabilities.filters`.
+        """
 
     @abstractmethod
     def remove_network(self, name: str) -> None:

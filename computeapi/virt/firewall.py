@@ -42,6 +42,8 @@ class LocalNetwork:
     bridge: str
     cidr: str
     network_id: str = ""  # the API's
+    uplink: str = ""  # the device in the bridge that leads to other machines
+    address: str = ""  # the host's own there, which other hosts have as well: it does not pass the uplink
 
 
 @dataclass(frozen=True, slots=True)

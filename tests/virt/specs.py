@@ -31,6 +31,7 @@ NETWORKS = {
     "closed": NetworkSpec(
         "net-closed", _NETWORK_ID, "br-closed", "10.2.0.0/28", "10.2.0.1", dhcp=False, forward="none"
     ),
+    "served": NetworkSpec("net-served", _NETWORK_ID, "br-served", "10.3.0.0/28", "10.3.0.2", router="10.3.0.1"),
 }
 
 

@@ -7,11 +7,12 @@ import os
 import shutil
 import subprocess
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from computeapi.virt.base import HypervisorError, HypervisorGone
+from computeapi.virt.base import HypervisorError, HypervisorGone, NetworkSpec
 from computeapi.virt.firewall import Firewall, Floating, Guard, LocalNetwork, PacketRule
 from computeapi.virt.libvirt.filters import distinct, link_local, quoted
 from computeapi.virt.libvirt.host_network import HostNetwork, ruleset
@@ -40,6 +41,7 @@ FULL = Firewall(
         LocalNetwork("net-1", "br1", "10.1.0.0/24"),
         LocalNetwork("net-1", "br1", "10.1.0.0/25"),
         LocalNetwork("net-2", "br2", ""),
+        LocalNetwork("net-3", "br3", "10.3.0.0/24", uplink="vlan5", address="10.3.0.1"),
     ),
     links=(("br1", "br2"),),
     floating=(Floating("203.0.113.5", "10.1.0.5"),),
@@ -67,7 +69,9 @@ def test_what_it_says() -> None:
         f'set guests {{ type ifname; elements = {{ "tap0", "{TAP}" }} }}',
         f'set owners {{ type ifname . ipv4_addr; elements = {{ "{TAP}" . 10.1.0.5 }} }}',
         "ether type ip ip daddr 169.254.169.254 iifname @guests iifname . ip saddr != @owners drop",
-        "set inside { type ipv4_addr; flags interval; elements = { 10.1.0.0/24 } }",
+        "set inside { type ipv4_addr; flags interval; elements = { 10.1.0.0/24, 10.3.0.0/24 } }",
+        'set gateways { type ifname . ipv4_addr; elements = { "vlan5" . 10.3.0.1 } }',
+        "ether type arp oifname . arp saddr ip @gateways drop",
     ):
         assert wanted in lines
     tables = [line for line in lines if line.startswith(("table", "delete"))]
@@ -100,27 +104,81 @@ def test_nowhere_to_filter() -> None:
         absent.run("true")
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nftables")
-def test_nft_takes_it_and_nothing_else_is_touched() -> None:
+needs_nft = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nftables")
+
+
+@pytest.fixture
+def namespace() -> Iterator[HostNetwork]:
+    """A network namespace for the test alone."""
     name = f"capi-test-{uuid.uuid4().hex[:8]}"
     subprocess.run(["ip", "netns", "add", name], check=True)
-    try:
-        network = HostNetwork("qemu:///system", name)
-        network.run("ip", "link", "set", "lo", "up")
-        network.run("ip", "addr", "add", "198.51.100.1/32", "dev", "lo")
-        network.run("nft", "add", "table", "inet", "operators")
-        for firewall in (Firewall(), FULL, FULL, Firewall(floating=(Floating("203.0.113.6", "10.1.0.9"),))):
-            network.apply(lambda wanted=firewall: wanted)  # type: ignore[misc]
-            shown = network.run("ip", "-o", "addr", "show", "dev", "lo")
-            assert "198.51.100.1" in shown
-            assert {item.address in shown for item in firewall.floating} <= {True}
-        assert "203.0.113.5" not in shown
-        network.run("nft", "delete", "table", "bridge", "computeapi")
+    yield HostNetwork("qemu:///system", name)
+    subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+@needs_nft
+def test_nft_takes_it_and_nothing_else_is_touched(namespace: HostNetwork) -> None:
+    network = namespace
+    network.run("ip", "link", "set", "lo", "up")
+    network.run("ip", "addr", "add", "198.51.100.1/32", "dev", "lo")
+    network.run("nft", "add", "table", "inet", "operators")
+    for firewall in (Firewall(), FULL, FULL, Firewall(floating=(Floating("203.0.113.6", "10.1.0.9"),))):
+        network.apply(lambda wanted=firewall: wanted)  # type: ignore[misc]
+        shown = network.run("ip", "-o", "addr", "show", "dev", "lo")
+        assert "198.51.100.1" in shown
+        assert {item.address in shown for item in firewall.floating} <= {True}
+    assert "203.0.113.5" not in shown
+    network.apply(lambda: FULL)
+    whole = network.run("nft", "--stateless", "list", "table", "inet", "computeapi")
+    network.run("nft", "delete", "table", "bridge", "computeapi")
+    network.apply(lambda: FULL)
+    for harm in (("flush", "table"), ("flush", "chain", "forward"), ("add", "rule", "forward", "accept")):
+        verb, what, *more = harm
+        network.run("nft", verb, what, "inet", "computeapi", *more)
         network.apply(lambda: FULL)
-        tables = network.run("nft", "list", "tables").split("\n")
-        assert {"table inet computeapi", "table bridge computeapi", "table inet operators"} <= set(tables)
-        with pytest.raises(HypervisorError, match="nft"):
-            network.apply(lambda: Firewall(sets={"not a name": ()}))
-        assert TAP in network.run("nft", "list", "table", "inet", "computeapi"), "what was in force stays"
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=True)
+        assert network.run("nft", "--stateless", "list", "table", "inet", "computeapi") == whole, harm
+    tables = network.run("nft", "list", "tables").split("\n")
+    assert {"table inet computeapi", "table bridge computeapi", "table inet operators"} <= set(tables)
+    with pytest.raises(HypervisorError, match="nft"):
+        network.apply(lambda: Firewall(sets={"not a name": ()}))
+    assert TAP in network.run("nft", "list", "table", "inet", "computeapi"), "what was in force stays"
+
+
+@needs_nft
+def test_uplinks(namespace: HostNetwork) -> None:
+    """An interface, or a VLAN of it, is in the network's bridge; one that is in another's is refused."""
+    run = namespace.run
+    for name in ("brone", "brtwo"):
+        run("ip", "link", "add", name, "type", "bridge")
+    run("ip", "link", "add", "wire0", "type", "veth", "peer", "wire1")
+    one = NetworkSpec("net-one", "u", "brone", "", "", uplink="wire0", taps=("wire1", "tapnone"))
+    for _again in range(2):
+        namespace.connect(one)
+        assert namespace.masters() == {"lo": "", "brone": "", "brtwo": "", "wire0": "brone", "wire1": "brone"}
+    with pytest.raises(HypervisorError, match="wire0 is in the bridge brone"):
+        namespace.connect(replace(one, bridge="brtwo"))
+    with pytest.raises(HypervisorError, match="no interface nothere"):
+        namespace.connect(replace(one, uplink="nothere"))
+    tagged = replace(one, bridge="brtwo", vlan=5)
+    if has_vlans(namespace):
+        namespace.connect(tagged)
+        assert namespace.masters()["vlan5"] == "brtwo"
+        assert "vlan protocol 802.1Q id 5" in run("ip", "-d", "link", "show", "vlan5")
+        namespace.forget_vlans()
+        assert "vlan5" in namespace.masters(), "it is in use"
+        run("ip", "link", "del", "brtwo")
+        namespace.forget_vlans()
+    else:
+        with pytest.raises(HypervisorError, match="ip link add link wire0 name vlan5 type vlan id 5"):
+            namespace.connect(tagged)
+    assert "vlan5" not in namespace.masters()
+
+
+def has_vlans(namespace: HostNetwork) -> bool:
+    """Whether this kernel can tag."""
+    try:
+        namespace.run("ip", "link", "add", "link", "wire1", "name", "probe", "type", "vlan", "id", "9")
+    except HypervisorError:
+        return False
+    namespace.run("ip", "link", "del", "probe")
+    return True

@@ -39,7 +39,7 @@ RULES = [
 _PLAIN = "^[0-9a-fA-F:./]+$"  # and no IPv6 scope
 CIDR: p.Schema = {"anyOf": [{"type": "null"}, {"type": "string", "format": "cidr", "pattern": _PLAIN}]}
 _ADDRESS: p.Schema = {"anyOf": [{"type": "null"}, {"type": "string", "format": "ip", "pattern": _PLAIN}]}
-_TEXT: p.Schema = {"type": ["string", "null"], "maxLength": 255}
+_DEVICE: p.Schema = {"type": ["string", "null"], "pattern": "^([a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14})?$"}
 _FLAG: p.Schema = {**p.boolean, "type": ["boolean", "string", "null"], "enum": [*p.boolean["enum"], None]}
 _VLAN: p.Schema = {"type": ["integer", "string", "null"], "pattern": "^[0-9]{1,4}$", "minimum": 0, "maximum": 4094}
 
@@ -54,8 +54,8 @@ CREATE: p.Schema = p.wrapped(
             "fixed_cidr": CIDR,
             "project_id": {"type": ["string", "null"], "pattern": "^[a-zA-Z0-9_.-]{1,64}$"},
             "mtu": {"type": ["integer", "string", "null"], "pattern": "^[0-9]{1,5}$", "minimum": 68, "maximum": 65535},
-            "bridge": {"type": ["string", "null"], "pattern": "^[a-zA-Z0-9_.-]{1,15}$"},
-            "bridge_interface": _TEXT,
+            "bridge": _DEVICE,
+            "bridge_interface": _DEVICE,
             "vlan": _VLAN,
             "vlan_start": _VLAN,
             "vpn_start": {"type": ["integer", "string", "null"], "maxLength": 64},

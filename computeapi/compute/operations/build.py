@@ -56,8 +56,10 @@ def plug(work: Work) -> None:
         remote.bind(work, work.tools.host)
         return
     networks.forget_deleted(work.tools)
-    for nic in guest.nics(work):
-        spec = guest.network_spec(work, nic)
+    nics = guest.nics(work)
+    specs = guest.network_specs(work.tools, [nic.network_uuid for nic in nics])
+    for nic in nics:
+        spec = specs[nic.network_uuid]
         work.driver.ensure_network(spec)
         for host in guest.dhcp_hosts(work, nic, spec):
             work.driver.ensure_dhcp_host(spec.name, host)

@@ -15,9 +15,11 @@ from typing import Any
 import orjson
 
 from computeapi import journal
-from computeapi.compute.guest import network_name
+from computeapi.compute.guest import network_name, own_address, uplink
 from computeapi.compute.operation import Tools
 from computeapi.db.queries import firewall as queries
+from computeapi.settings import Settings
+from computeapi.virt.base import NetworkSpec
 from computeapi.virt.firewall import Firewall, Floating, Guard, LocalNetwork, PacketRule
 
 _PROTOCOLS = {
@@ -95,7 +97,7 @@ def read(tools: Tools) -> Firewall:
     return Firewall(
         guards=tuple(_guards(ports, rules, groups)),
         sets={name: tuple(sorted(addresses)) for name, addresses in sets.items()},
-        networks=tuple(_networks(ports)),
+        networks=tuple(_networks(tools.settings, ports)),
         links=tuple(sorted(_links(routed))),
         owners=tuple(_owners(ports)),
         metadata_port=tools.settings.metadata_port,
@@ -165,18 +167,24 @@ def protocol_number(name: str | None) -> int | None:
     return number if number is not None else int(name) or None
 
 
-def _networks(ports: list[Any]) -> Iterable[LocalNetwork]:
+def _networks(settings: Settings, ports: list[Any]) -> Iterable[LocalNetwork]:
     """The networks that the host has a bridge of; those of which the host is the gateway lead out."""
-    found = {
-        LocalNetwork(
-            network_name(port.network_uuid),
-            port.bridge,
-            port.cidr if port.gateway and port.ip_version == 4 else "",
-            port.network_uuid,
-        )
-        for port in ports
-    }
+    found = {_network(settings, port) for port in ports}
     return sorted(found, key=lambda network: (network.name, network.cidr))
+
+
+def _network(settings: Settings, port: Any) -> LocalNetwork:
+    extra = orjson.loads(port.extra_json)
+    served = bool(port.gateway) and port.ip_version == 4
+    way_out = NetworkSpec("", "", port.bridge, "", "", uplink=uplink(settings, port.vlan, extra), vlan=port.vlan)
+    return LocalNetwork(
+        network_name(port.network_uuid),
+        port.bridge,
+        port.cidr if served else "",
+        port.network_uuid,
+        way_out.uplink_device,
+        own_address(port.gateway, extra) if served else "",
+    )
 
 
 def _links(routed: list[Any]) -> set[tuple[str, str]]:

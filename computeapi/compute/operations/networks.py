@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks that a host has made, beside those that there are."""
+"""The networks that a host has made, beside those that there are and those that its servers need."""
 
 from __future__ import annotations
 
-from computeapi.compute.guest import network_name
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from computeapi.compute.guest import network_name, network_specs
 from computeapi.compute.operation import Tools
-from computeapi.db.queries import network_changes
+from computeapi.db.queries import host_networks, network_changes
+from computeapi.db.queries.host_networks import Interface
+from computeapi.virt.base import DhcpHost, HypervisorError, HypervisorGone, NetworkSpec
+
+LOG = logging.getLogger("computeapi.compute")
 
 
 def forget_deleted(tools: Tools) -> int:
@@ -19,3 +27,35 @@ def forget_deleted(tools: Tools) -> int:
     for uuid in gone:
         tools.driver.remove_network(ours[uuid])
     return len(gone)
+
+
+def put_back(tools: Tools) -> int:
+    """The networks of this host's servers are there again, with their promises, uplinks and guests' devices, whatever
+    befell them (a restart of the host or of libvirtd, somebody's hand). How many can't be.
+
+    Raises HypervisorGone.
+    """
+    with tools.db.read() as conn:
+        found = host_networks.interfaces(conn, tools.host)
+    here: dict[str, list[Interface]] = {}
+    for interface in found:
+        here.setdefault(interface.network_uuid, []).append(interface)
+    failed = 0
+    for uuid, spec in network_specs(tools, here).items():
+        try:
+            tools.driver.ensure_network(_with_guests(spec, here[uuid]))
+        except HypervisorGone:
+            raise
+        except HypervisorError as error:  # the others shall not wait for this one
+            LOG.warning("network %s can't be put back: %s", uuid, error)
+            failed += 1
+    return failed
+
+
+def _with_guests(spec: NetworkSpec, interfaces: Sequence[Interface]) -> NetworkSpec:
+    promised: dict[str, DhcpHost] = {}
+    for each in interfaces:
+        if each.address and each.cidr == spec.cidr:
+            promised.setdefault(each.mac, DhcpHost(each.mac, each.address, each.hostname))
+    taps = dict.fromkeys("tap" + each.port_uuid[:11] for each in interfaces)
+    return replace(spec, hosts=tuple(promised.values()) if spec.dhcp else (), taps=tuple(taps))

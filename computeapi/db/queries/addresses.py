@@ -11,7 +11,7 @@ import ipaddress
 import secrets
 import uuid
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
@@ -380,27 +380,6 @@ def _delete_ports(conn: Connection, chosen: Any) -> None:
         .values(port_id=None, free=1 - FixedIp.reserved, updated_at=clock.now())
     )
     conn.execute(delete(Port).where(Port.id.in_(keys)))
-
-
-class SubnetFacts(NamedTuple):
-    """What a host needs to know to serve a subnet."""
-
-    cidr: str
-    gateway: str | None
-    dhcp: bool
-    dns: tuple[str, ...]
-
-
-def first_subnet(conn: Connection, network_uuid: str) -> SubnetFacts | None:
-    """A network's first IPv4 subnet: the one that its hosts serve."""
-    row = conn.execute(
-        select(Subnet.cidr, Subnet.gateway, Subnet.dhcp, Subnet.dns_json)
-        .join(Network, Network.id == Subnet.network_id)
-        .where(Network.uuid == network_uuid, Subnet.ip_version == 4)
-        .order_by(Subnet.id)
-        .limit(1)
-    ).first()
-    return SubnetFacts(row[0], row[1], bool(row[2]), tuple(orjson.loads(row[3]))) if row else None
 
 
 _NICS = (

@@ -32,6 +32,7 @@ from computeapi.db.models import (
 )
 from computeapi.db.models.journal import PENDING
 from computeapi.db.queries.common import insert_rows
+from computeapi.db.queries.host_networks import VLAN
 
 APPLY = "apply_firewall"
 
@@ -125,7 +126,7 @@ def _here(host: str) -> Select[Any]:
 
 def ports(conn: Connection, host: str) -> list[Any]:
     """The interfaces of its servers, one row an address: id, uuid, mac, port_security, address_pairs_json, address,
-    network_uuid, bridge, and the subnet's cidr, ip_version and gateway."""
+    network_uuid, bridge, vlan, extra_json, and the subnet's cidr, ip_version and gateway."""
     return list(
         conn.execute(
             select(
@@ -137,6 +138,8 @@ def ports(conn: Connection, host: str) -> list[Any]:
                 Port.network_id,
                 Network.uuid.label("network_uuid"),
                 Network.bridge,
+                VLAN.label("vlan"),
+                Network.extra_json,
                 FixedIp.address,
                 Subnet.cidr,
                 Subnet.ip_version,

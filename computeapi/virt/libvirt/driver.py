@@ -233,10 +233,17 @@ class LibvirtHypervisor(Hypervisor):
     # --- networks ---
 
     def ensure_network(self, spec: NetworkSpec) -> None:
-        self._networks.ensure(spec)
+        links = self._host_network.masters() if self._host_network.usable() else None
+        self._networks.ensure(spec, lost=links is not None and spec.bridge not in links)
+        if links is not None:
+            self._host_network.connect(spec)
+        elif spec.uplink:
+            raise HypervisorError(f"{spec.uplink} can't be put in a bridge by this compute service")
 
     def remove_network(self, name: str) -> None:
         self._networks.remove(name)
+        if self._host_network.usable():
+            self._host_network.forget_vlans()
 
     def list_networks(self) -> dict[str, str]:
         return self._networks.ids()

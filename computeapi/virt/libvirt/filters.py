@@ -156,6 +156,10 @@ def spoofing(firewall: Firewall) -> Iterator[str]:
     yield f"set macs {{ type ifname . ether_addr;{elements(macs)} }}"
     for family in (4, 6):
         yield f"set senders{family} {{ type ifname . {_TYPE[family]}; flags interval;{elements(senders[family])} }}"
+    shared = [network for network in firewall.networks if network.uplink and network.address]
+    gateways = elements(f"{quoted(network.uplink)} . {network.address}" for network in shared)
+    yield f"set uplinks {{ type ifname;{elements(quoted(network.uplink) for network in shared)} }}"
+    yield f"set gateways {{ type ifname . ipv4_addr;{gateways} }}"
     yield f"set guests {{ type ifname;{elements(quoted(tap) for tap, _ in firewall.owners)} }}"
     owners = elements(f"{quoted(tap)} . {address}" for tap, addresses in firewall.owners for address in addresses)
     yield f"set owners {{ type ifname . ipv4_addr;{owners} }}"
@@ -164,7 +168,26 @@ def spoofing(firewall: Firewall) -> Iterator[str]:
         [
             "type filter hook prerouting priority -300; policy accept;",
             f"ether type ip ip daddr {METADATA} iifname @guests iifname . ip saddr != @owners drop",
+            "iifname @uplinks jump here-alone",
             "iifname @taps goto check",
+        ],
+        end="",
+    )
+    yield _chain(
+        "leave",
+        ["type filter hook postrouting priority 0; policy accept;", "oifname @uplinks jump here-alone"],
+        end="",
+    )
+    # Each host is the gateway and the DHCP server of its own guests.
+    yield _chain(
+        "here-alone",
+        [
+            *(
+                f"ether type arp {device} . arp {side} ip @gateways drop"
+                for device in ("iifname", "oifname")
+                for side in ("saddr", "daddr")
+            ),
+            "ether type ip udp sport { 67, 68 } udp dport { 67, 68 } drop",
         ],
         end="",
     )

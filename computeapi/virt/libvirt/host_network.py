@@ -2,7 +2,8 @@
 """The network namespace that libvirt's networks are in: what runs there, and our nftables tables in it.
 
 The whole of both tables is written in one transaction: what was before is in force until the moment when what comes
-after is. Nothing but these two tables, and the loopback's addresses with our label, is touched.
+after is. Nothing but these two tables, the loopback's addresses with our label, and what is in our networks' bridges is
+touched.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from computeapi.virt.base import HypervisorError, HypervisorGone
+from computeapi.virt.base import HypervisorError, HypervisorGone, NetworkSpec
 from computeapi.virt.firewall import Firewall
 from computeapi.virt.libvirt import filters, listeners, nat
 
 LOG = logging.getLogger(__name__)
 Found = TypeVar("Found")
 TABLE = "computeapi"
+_ALIAS = "computeapi"  # of the devices that are ours to remove
 _SECONDS = 30  # that a command may take
 _SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtnetworkd-sock", "/run/libvirt/virtqemud-sock")
 _BRIDGED = tuple(Path("/proc/sys/net/bridge", name) for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"))
@@ -67,7 +69,9 @@ class HostNetwork:
     def __init__(self, uri: str, namespace: str = "") -> None:
         self._uri, self._namespace = uri, namespace
         self._lock = threading.Lock()
-        self._applied = ""  # the tables that are in force, as far as we know
+        self._applied = ""  # the tables that we wrote last
+        self._listed = ""  # as nft lists them since
+        self._links = threading.Lock()  # a VLAN's device that is in no bridge yet is not forgotten
         self._usable: bool | None = None
 
     def usable(self) -> bool:
@@ -105,14 +109,20 @@ class HostNetwork:
             if text != self._applied or not self._in_force():
                 self._applied = ""
                 self.run("nft", "-f", "-", text=text)
+                self._listed = self._list()
                 self._applied = text
             self._set_addresses({pair.address for pair in firewall.floating})
             return firewall
 
     def _in_force(self) -> bool:
-        """Whether both tables are still there: somebody may have flushed all of them."""
-        tables = self.run("nft", "list", "tables").splitlines()
-        return {f"table inet {TABLE}", f"table bridge {TABLE}"} <= {line.strip() for line in tables}
+        """Whether both tables are still as we wrote them: somebody may have flushed or changed them."""
+        try:
+            return self._list() == self._listed
+        except HypervisorError:
+            return False  # one is gone
+
+    def _list(self) -> str:
+        return "".join(self.run("nft", "--stateless", "list", "table", family, TABLE) for family in ("inet", "bridge"))
 
     def _set_addresses(self, wanted: set[str]) -> None:
         shown = json.loads(self.run("ip", "-j", "addr", "show", "dev", "lo") or "[]")
@@ -125,7 +135,41 @@ class HostNetwork:
         lines = [f"addr del {address}/32 dev lo\n" for address in sorted(ours - wanted)]
         lines += [f"addr add {address}/32 dev lo label {nat.LABEL}\n" for address in sorted(wanted - ours)]
         if lines:
-            self.run("ip", "-batch", "-", text="".join(lines))
+            self.run("ip", "-force", "-batch", "-", text="".join(lines))
+
+    def masters(self) -> dict[str, str]:
+        """The namespace's devices, each with the bridge that it is in, or ""."""
+        return {link["ifname"]: link.get("master", "") for link in json.loads(self.run("ip", "-j", "link", "show"))}
+
+    def connect(self, spec: NetworkSpec) -> None:
+        """The network's bridge has its uplink and its guests' devices. Raises HypervisorError."""
+        if not spec.uplink and not spec.taps:
+            return
+        with self._links:
+            known = self.masters()
+            device = spec.uplink_device
+            if device and device not in known:
+                self._make_vlan(spec)
+            if device and known.get(device, "") not in ("", spec.bridge):
+                raise HypervisorError(f"the interface {device} is in the bridge {known[device]}")
+            taps = [tap for tap in spec.taps if tap in known]
+            for name in [*([device] if device else []), *taps]:
+                if known.get(name) != spec.bridge:
+                    self.run("ip", "link", "set", "dev", name, "master", spec.bridge, "up")
+
+    def _make_vlan(self, spec: NetworkSpec) -> None:
+        if spec.vlan is None:
+            raise HypervisorError(f"there is no interface {spec.uplink} on this host")
+        kind = ("type", "vlan", "id", str(spec.vlan))
+        self.run("ip", "link", "add", "link", spec.uplink, "name", spec.uplink_device, *kind)
+        self.run("ip", "link", "set", "dev", spec.uplink_device, "alias", _ALIAS)
+
+    def forget_vlans(self) -> None:
+        """The devices of VLANs that we made are gone, where no bridge has them any more."""
+        with self._links:
+            for link in json.loads(self.run("ip", "-j", "link", "show")):
+                if link.get("ifalias") == _ALIAS and not link.get("master"):
+                    self.run("ip", "link", "del", "dev", link["ifname"])
 
     def ping(self, addresses: Iterable[str], seconds: int) -> set[str]:
         """Those that answer an echo request within `seconds`."""

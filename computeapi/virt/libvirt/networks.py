@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterable
 from typing import Any
+from xml.etree import ElementTree
 
 import libvirt
 
@@ -20,6 +21,8 @@ from computeapi.virt.libvirt.xml import Element, element, parse, to_text
 #: How long a guest may keep its address without asking again (the least that dnsmasq takes). dnsmasq does not give an
 #: address to a new owner before the old one's time is up, unless it has the same MAC address: see macs.py.
 LEASE_SECONDS = 120
+_DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
+ElementTree.register_namespace("dnsmasq", _DNSMASQ)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _NAMES = libvirt.VIR_NETWORK_SECTION_DNS_HOST
 _SECTION = libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST
@@ -63,8 +66,14 @@ def network_xml(spec: NetworkSpec) -> str:
         element("domain", name=spec.domain, localOnly="yes") if spec.domain else None,
         element("dns", *forwarders) if forwarders else None,
         address,
+        _option(f"dhcp-option=option:router,{spec.router}") if spec.router else None,
     )
     return to_text(made)
+
+
+def _option(text: str) -> Element:
+    """A line of dnsmasq's own."""
+    return element(f"{{{_DNSMASQ}}}options", element(f"{{{_DNSMASQ}}}option", value=text))
 
 
 class Networks:
@@ -74,19 +83,23 @@ class Networks:
         self._connection = connection
         self._lock = threading.Lock()  # an update is read, compare, write
 
-    def ensure(self, spec: NetworkSpec) -> None:
-        """See Hypervisor.ensure_network."""
+    def ensure(self, spec: NetworkSpec, *, lost: bool = False) -> None:
+        """See Hypervisor.ensure_network. `lost`: there is no such bridge, whatever libvirt believes."""
         with self._lock, self._connection.use(f"making the network {spec.name}") as conn:
             network = _find(conn, spec.name)
             if network is None or _is_other(network, spec):
                 network = conn.networkDefineXML(network_xml(spec))
             if not network.autostart():
                 network.setAutostart(1)
+            if lost and network.isActive():
+                network.destroy()
             if not network.isActive():
                 network.create()
-            if spec.dhcp:
+            if spec.dhcp and spec.hosts:
+                known = _hosts(network).values()
                 for host in spec.hosts:
-                    _promise(network, host)
+                    if not all(_is_promised(entries, host) for entries in known):
+                        _promise(network, host)
 
     def remove(self, name: str) -> None:
         """See Hypervisor.remove_network."""
@@ -187,15 +200,22 @@ def _same(one: str | None, other: str) -> bool:
     return one is not None and one.lower() == other.lower()
 
 
+def _rivals(entries: Iterable[Element], host: DhcpHost) -> list[Element]:
+    return [each for each in entries if _same(each.get("mac"), host.mac) or each.get("ip") == host.address]
+
+
+def _is_promised(entries: Iterable[Element], host: DhcpHost) -> bool:
+    rivals = _rivals(entries, host)
+    return len(rivals) == 1 and _same(rivals[0].get("mac"), host.mac) and rivals[0].get("ip") == host.address
+
+
 def _promise(network: Any, host: DhcpHost) -> None:
     """Make the entry what it shall be, in both views, and in one call where both lack it."""
     lacking = 0
     for where, entries in _hosts(network).items():
-        rivals = [each for each in entries if _same(each.get("mac"), host.mac) or each.get("ip") == host.address]
-        wanted = [each for each in rivals if _same(each.get("mac"), host.mac) and each.get("ip") == host.address]
-        if wanted and len(rivals) == 1:
+        if _is_promised(entries, host):
             continue
-        for rival in rivals:
+        for rival in _rivals(entries, host):
             _update(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, rival, where)
         lacking |= where
     if not lacking:
