@@ -205,6 +205,12 @@ class Settings:
     public_interface: str = _option(
         "eth0", "network", "The hosts' way out, as os-floating-ips-bulk shows it where nobody said another."
     )
+    allow_overlapping_ips: bool = _option(
+        False,
+        "network",
+        "Networks may have the same addresses, though a host can have only one of them with a gateway: servers of "
+        "another fail there. The simulator's may in any case.",
+    )
     vlan_interface: str = _option(
         "",
         "network",
@@ -246,6 +252,11 @@ class Settings:
     def path(self) -> Path:
         """The settings file in force, or where it would be."""
         return Path(os.environ.get("COMPUTEAPI_CONF") or self.state_path / "computeapi.conf")
+
+    @property
+    def may_overlap(self) -> bool:
+        """Whether networks may have the same addresses."""
+        return self.allow_overlapping_ips or self.hypervisor == "simulator"
 
     @property
     def instances_dir(self) -> Path:

@@ -40,6 +40,7 @@ class Cloud:
         self.compute = Compute(settings, self.db, self.driver, load_images(settings, self.db))
         codec = TokenCodec(settings.secret("tokens"))
         self.api = Api(create_app(settings, db=self.db), codec, ("admin", "member"), uuid.uuid4().hex, "tester")
+        self.uri = host.uri
         self.tiny = add_image(self.compute.images, tiny, name="tiny")
         with self.db.write() as conn:
             addresses.create_network(conn, name="private", cidr="10.66.0.0/24", shared=True)
@@ -64,10 +65,10 @@ class Cloud:
             conn.execute(insert(Flavor).values(created_at=clock.now(), **values))
         return name
 
-    def boot(self, flavor: str, **more: Any) -> Guest:
-        """A new server that runs."""
+    def boot(self, flavor: str, asker: Api | None = None, **more: Any) -> Guest:
+        """A new server that runs; of `asker`'s project where another asks."""
         body = {**_SERVER, "imageRef": self.tiny, "flavorRef": flavor, **more}
-        answer = self.api.post("/servers", {"server": body})
+        answer = (asker or self.api).post("/servers", {"server": body})
         assert answer.status_code == 202, answer.text
         server_id = answer.json["server"]["id"]
         self.servers.append(server_id)
@@ -122,17 +123,33 @@ class Inside:
     """A running guest, by its agent."""
 
     def __init__(self, guest: Guest, uri: str) -> None:
-        self.guest, self.id = guest, guest.id
+        self.guest, self.id, self._uri = guest, guest.id, uri
         libvirt = pytest.importorskip("libvirt")
         self._agent = pytest.importorskip("libvirt_qemu").qemuAgentCommand
         self._error = libvirt.libvirtError
-        self._domain = libvirt.open(uri).lookupByUUIDString(guest.id)
+        self.connect()
         shown = guest.cloud.api.get(f"/servers/{guest.id}").json["server"]["addresses"]
         ((self.address, *_),) = [[item["addr"] for item in items] for items in shown.values()]
+
+    def connect(self) -> None:
+        """Find the guest at libvirt, again where that was started anew."""
+        libvirt = pytest.importorskip("libvirt")
+        self._domain = libvirt.open(self._uri).lookupByUUIDString(self.id)
 
     def _ask(self, what: str, **arguments: Any) -> Any:
         text = self._agent(self._domain, json.dumps({"execute": what, "arguments": arguments}), 30, 0)
         return json.loads(text)["return"]
+
+    def answers(self) -> None:
+        """The agent answers."""
+
+        def is_there() -> bool:
+            try:
+                return self.run("true")[0] == 0
+            except self._error:
+                return False
+
+        wait_for(is_there, f"the agent of guest {self.id} answers")
 
     def ready(self) -> None:
         """The agent answers and the guest has an address."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from computeapi.app import create_app
+from computeapi.backends.identity.tokens import TokenCodec
+from computeapi.db.engine import Database
+from computeapi.settings import Settings
 from tests.conftest import Api
 from tests.wire.conftest import MakeServer
 
@@ -273,6 +278,31 @@ def test_overlapping_subnets(api: Api) -> None:
     body = {"network_id": net, "cidr": "10.5.0.128/25", "ip_version": 4}
     assert "overlaps with another subnet" in refused(api.post(f"{V}/subnets", {"subnet": body}), 400, "InvalidInput")
     subnet(api, network(api)["id"], "10.5.0.0/24")
+
+
+def test_a_host_can_serve_one_of_two(settings: Settings, db: Database) -> None:
+    """Two networks with the same addresses, also two projects', are refused while they are made, where a host would
+    have to be the gateway of both."""
+    real = replace(settings, hypervisor="libvirt")
+    strict, loose = (create_app(each, db=db) for each in (real, replace(real, allow_overlapping_ips=True)))
+    codec = TokenCodec(settings.secret("tokens"))
+    admin = Api(strict, codec, ("admin",), uuid.uuid4().hex, uuid.uuid4().hex)
+    api, stranger = admin.become("member"), admin.become("member")
+    mine, theirs = network(api)["id"], network(stranger)["id"]
+    subnet(api, mine, "10.5.0.0/24")
+    body = {"network_id": theirs, "cidr": "10.5.0.128/25", "ip_version": 4}
+    said = refused(stranger.post(f"{V}/subnets", {"subnet": body}), 400, "InvalidInput")
+    assert f"Requested subnet with cidr: 10.5.0.128/25 for network: {theirs} overlaps with another subnet" in said
+    assert stranger.get(f"{V}/subnets").json["subnets"] == []
+    alone = made(stranger.post(f"{V}/subnets", {"subnet": {**body, "gateway_ip": None}}), "subnet")
+    path = f"{V}/subnets/{alone['id']}"
+    refused(stranger.put(path, {"subnet": {"gateway_ip": "10.5.0.129"}}), 400, "InvalidInput")
+    assert api.delete(f"{V}/networks/{mine}").status_code == 204
+    assert stranger.put(path, {"subnet": {"gateway_ip": "10.5.0.129"}}).status_code == 200
+    external = made(admin.post(f"{V}/networks", {"network": {"router:external": True}}), "network")["id"]
+    assert admin.post(f"{V}/subnets", {"subnet": {**body, "network_id": external}}).status_code == 201
+    easy = Api(loose, codec, ("member",), api.project_id, api.user_id)
+    subnet(easy, network(easy)["id"], "10.5.0.0/24")
 
 
 def test_subnet_in_use(api: Api) -> None:

@@ -277,3 +277,90 @@ def test_ranks(db: Database, settings: Settings) -> None:
         assert quotas.limits_for(conn, settings, project)["cores"] == 3
         assert len(quotas.accounts(conn, settings, project, user)) == 2
         assert len(quotas.accounts(conn, settings, project, "")) == 1
+
+
+# --- the networks' family: what was said through one API holds in the other ---
+
+V = "/network/v2.0"
+
+
+def over(answer: Any) -> bool:
+    """Whether the Networking API says that it is too much."""
+    return bool(answer.status_code == 409 and answer.json["NeutronError"]["type"] == "OverQuota")
+
+
+def set_network_quota(admin: Api, api: Api, **wanted: int) -> None:
+    """The Networking API's limits of `api`'s project."""
+    assert admin.put(f"{V}/quotas/{api.project_id}", {"quota": wanted}).status_code == 200
+
+
+def test_fixed_ips_of_servers(api: Api, admin: Api, path: str, host: str, network: str, body: dict[str, Any]) -> None:
+    put(admin, path, fixed_ips=2)
+    create(api, body)
+    assert refusal(api, {**body, "min_count": 2, "max_count": 2}, 403) == "Maximum number of fixed IPs exceeded"
+    assert len(api.get(f"{V}/ports").json["ports"]) == 1, "nothing is left of those that were refused"
+    create(api, body)
+    assert refusal(api, body, 403) == "Maximum number of fixed IPs exceeded"
+    put(admin, path, fixed_ips=-1)
+    create(api, body)
+
+
+def test_networks_of_both_apis(api: Api, admin: Api) -> None:
+    """os-quota-sets does not say this one, as Nova's did not."""
+    set_network_quota(admin, api, network=1)
+    assert api.post(f"{V}/networks", {"network": {"name": "first"}}).status_code == 201
+    assert over(api.post(f"{V}/networks", {"network": {"name": "second"}}))
+    answer = api.post("/os-tenant-networks", {"network": {"label": "second", "cidr": "10.9.0.0/24"}})
+    assert (answer.status_code, answer.json["badRequest"]["message"]) == (400, "Quota exceeded, too many networks.")
+    assert len(api.get(f"{V}/networks").json["networks"]) == 1
+
+
+@pytest.mark.parametrize("said", ["compute", "network"])
+def test_floating_ips_of_both_apis(api: Api, admin: Api, path: str, said: str) -> None:
+    assert admin.post("/os-floating-ips-bulk", {"floating_ips_bulk_create": {"ip_range": "192.168.1.0/28"}}).status_code
+    external = api.get(f"{V}/networks?router:external=true").json["networks"][0]["id"]
+    if said == "compute":
+        put(admin, path, floating_ips=1)
+    else:
+        set_network_quota(admin, api, floatingip=1)
+    body = {"floatingip": {"floating_network_id": external}}
+    assert api.post(f"{V}/floatingips", body).status_code == 201
+    assert over(api.post(f"{V}/floatingips", body))
+    answer = api.post("/os-floating-ips", {"pool": "nova"})
+    message = answer.json["forbidden"]["message"]
+    assert (answer.status_code, message) == (403, "IP allocation over quota in pool nova.")
+
+
+@pytest.mark.parametrize("said", ["compute", "network"])
+def test_security_groups_of_both_apis(api: Api, admin: Api, path: str, said: str) -> None:
+    if said == "compute":
+        put(admin, path, security_groups=2)
+    else:
+        set_network_quota(admin, api, security_group=2)
+    group = {"name": "web", "description": ""}
+    assert api.post("/os-security-groups", {"security_group": group}).status_code == 200  # beside the default one
+    assert over(api.post(f"{V}/security-groups", {"security_group": {"name": "more"}}))
+    answer = api.post("/os-security-groups", {"security_group": {**group, "name": "more"}})
+    message = answer.json["forbidden"]["message"]
+    assert (answer.status_code, message) == (403, "Quota exceeded, too many security groups. (2)")
+    set_network_quota(admin, api, security_group=-1)
+    put(admin, path, security_groups=3)
+    assert api.post(f"{V}/security-groups", {"security_group": {"name": "more"}}).status_code == 201
+    assert over(api.post(f"{V}/security-groups", {"security_group": {"name": "most"}}))
+
+
+def test_security_group_rules_of_each_api(api: Api, admin: Api, path: str) -> None:
+    """Nova counts a group's, Neutron a project's: each holds in its own."""
+    put(admin, path, security_group_rules=1)
+    group = api.post("/os-security-groups", {"security_group": {"name": "g", "description": ""}}).json
+    key = group["security_group"]["id"]
+    rule = {"parent_group_id": key, "ip_protocol": "tcp", "from_port": 1, "to_port": 1}
+    assert api.post("/os-security-group-rules", {"security_group_rule": rule}).status_code == 200
+    refused_rule = api.post("/os-security-group-rules", {"security_group_rule": {**rule, "to_port": 2}})
+    assert (refused_rule.status_code, "Quota exceeded" in refused_rule.text) == (403, True)
+    known = len(api.get(f"{V}/security-group-rules").json["security_group_rules"])
+    set_network_quota(admin, api, security_group_rule=known)
+    neutrons = {"security_group_id": key, "direction": "ingress", "protocol": "udp"}
+    assert over(api.post(f"{V}/security-group-rules", {"security_group_rule": neutrons}))
+    set_network_quota(admin, api, security_group_rule=known + 1)
+    assert api.post(f"{V}/security-group-rules", {"security_group_rule": neutrons}).status_code == 201

@@ -20,7 +20,7 @@ from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.api.network import floating_ips as networking
 from computeapi.api.network.common import is_admin
 from computeapi.db.models import Port
-from computeapi.db.queries import addresses, floating_pools, quotas, servers
+from computeapi.db.queries import addresses, floating_pools, network_quotas, quotas, servers
 from computeapi.db.queries import floating_ips as queries
 from computeapi.db.queries import networks as lookups
 from computeapi.db.queries.addresses import NoMoreAddresses
@@ -104,7 +104,8 @@ def create(call: Call) -> dict[str, Any]:
         pool = floating_pools.pool(conn, name, services.settings.default_floating_pool)
         if pool is None:
             raise errors.NotFound("Floating IP pool not found.")
-        most = quotas.limits_for(conn, services.settings, call.project_id)["floating_ips"]
+        limits = quotas.limits_for(conn, services.settings, call.project_id)
+        most = network_quotas.least(limits["floating_ips"], network_quotas.said(conn, call.project_id, "floatingip"))
         if 0 <= most <= queries.count(conn, call.project_id):
             where = f" in pool {name}" if name else ""
             raise errors.QuotaExceeded(f"IP allocation over quota{where}.")

@@ -208,6 +208,8 @@ def make(conn: Connection, network_uuid: str, body: dict[str, Any]) -> None:
     vlan = _number(body.get("vlan")) or _number(body.get("vlan_start")) or None
     if vlan is not None and changes.vlan_taken(conn, vlan, None):
         raise errors.Conflict(f"Detected existing vlan with id {vlan}")
+    if body.get("bridge") and changes.bridge_taken(conn, body["bridge"]):
+        raise errors.Conflict(f"Detected existing network with bridge {body['bridge']}")
     project_id = body.get("project_id")
     extra = {name: body[name] for name in ("bridge_interface", "dhcp_server") if body.get(name) is not None}
     extra |= {"priority": int(body["priority"])} if body.get("priority") is not None else {}

@@ -20,8 +20,8 @@ from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.api.network import security_groups as networking
 from computeapi.api.network.common import is_admin
 from computeapi.api.network.security_groups import ICMP, PROTOCOLS, WITH_PORTS
+from computeapi.db.queries import network_quotas, quotas, servers
 from computeapi.db.queries import networks as lookups
-from computeapi.db.queries import quotas, servers
 from computeapi.db.queries import security_groups as queries
 from computeapi.db.queries.networks import Wish
 from computeapi.db.queries.security_groups import INGRESS, SECURITY_GROUPS
@@ -176,7 +176,8 @@ def create(call: Call) -> dict[str, Any]:
         services.db.lock(conn, quotas.lock_name(project_id))
         queries.ensure_default(conn, project_id)
         _check_name(conn, project_id, name)
-        most = quotas.limits_for(conn, services.settings, project_id, call.context.user_id)["security_groups"]
+        limits = quotas.limits_for(conn, services.settings, project_id, call.context.user_id)
+        most = network_quotas.least(limits["security_groups"], network_quotas.said(conn, project_id, "security_group"))
         if 0 <= most <= queries.count(conn, project_id):
             raise errors.QuotaExceeded(f"Quota exceeded, too many security groups. ({most})")
         _, group_uuid = queries.insert_group(conn, project_id, name, given.get("description", ""))

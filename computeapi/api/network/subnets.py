@@ -64,8 +64,9 @@ def _create(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, A
     require(conn, network)
     network_quotas.check(services.db, conn, services.settings, project_id, "subnet")
     if changes.overlapping(conn, block, network_key=network.id):
-        raise invalid(f"Requested subnet with cidr: {block} for network: {network.uuid} overlaps with another subnet")
+        raise _overlap(block, network.uuid)
     gateway = values.get("gateway_ip", str(block.network_address + 1))
+    _check_others(call, conn, block, network, gateway)
     pools = _pools(values.get("allocation_pools"), block, gateway)
     _key, subnet_uuid = changes.insert_subnet(
         conn, network.id, block, gateway, pools, project_id=project_id, **_columns(values)
@@ -75,6 +76,22 @@ def _create(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, A
 
 
 create = creator("subnet", TABLE, _create)
+
+
+def _overlap(block: Block, network_uuid: str) -> errors.BadRequest:
+    return invalid(f"Requested subnet with cidr: {block} for network: {network_uuid} overlaps with another subnet")
+
+
+def _check_others(call: Call, conn: Connection, block: Block, network: Any, gateway: str | None) -> None:
+    """Raise BadRequest where a host could not be the gateway of this subnet and of another network's.
+
+    As Neutron with allow_overlapping_ips off.
+    """
+    if block.version == 6 or gateway is None or network.external or call.services.settings.may_overlap:
+        return
+    call.services.db.lock(conn, "nova networks")
+    if changes.is_served_elsewhere(conn, block, network.id):
+        raise _overlap(block, network.uuid)
 
 
 def _columns(values: dict[str, Any]) -> dict[str, Any]:
@@ -190,6 +207,9 @@ def change(call: Call) -> dict[str, Any]:
         changes.lock_network(conn, target.network_id)
         target = queries.find(conn, SUBNETS, target.uuid, None)
         if "gateway_ip" in values or values.get("allocation_pools") is not None:
+            if values.get("gateway_ip") and target.gateway is None:
+                network = queries.find(conn, NETWORKS, target.network_uuid, None)
+                _check_others(call, conn, ipaddress.ip_network(target.cidr), network, values["gateway_ip"])
             row |= _change_range(conn, target, values)
         changes.touch(conn, Subnet, target.id, row)
         found = queries.find(conn, SUBNETS, target.uuid, None)

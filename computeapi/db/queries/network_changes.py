@@ -50,6 +50,11 @@ def vlan_taken(conn: Connection, vlan: int, physical: str | None, but: int = 0) 
     return conn.execute(same.limit(1)).first() is not None
 
 
+def bridge_taken(conn: Connection, bridge: str) -> bool:
+    """Whether another network has that bridge: on a host it can be one network's."""
+    return conn.execute(select(Network.id).where(Network.bridge == bridge).limit(1)).first() is not None
+
+
 def used_by_others(conn: Connection, key: int, project_id: str | None) -> bool:
     """Whether another project has ports on a network."""
     others = select(Port.id).where(
@@ -92,6 +97,21 @@ def overlapping(conn: Connection, block: Block, *, network_key: int | None = Non
         if ipaddress.ip_network(cidr).overlaps(block):
             return cidr
     return None
+
+
+def is_served_elsewhere(conn: Connection, block: Block, network_key: int) -> bool:
+    """Whether hosts are the gateway of addresses of `block` on another network."""
+    served = (
+        select(Subnet.cidr)
+        .join(Network, Network.id == Subnet.network_id)
+        .where(
+            Subnet.ip_version == block.version,
+            Subnet.gateway.is_not(None),
+            Network.external == 0,
+            Network.id != network_key,
+        )
+    )
+    return any(ipaddress.ip_network(cidr).overlaps(block) for cidr in conn.execute(served).scalars())
 
 
 # --- subnets ---

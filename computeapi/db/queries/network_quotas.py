@@ -21,6 +21,7 @@ from computeapi.db.models import (
     SecurityGroupRule,
     Subnet,
 )
+from computeapi.db.queries import quotas
 from computeapi.settings import Settings
 
 # resource → the setting with its default, or Neutron's default where there is no setting
@@ -43,6 +44,10 @@ COUNTED: dict[str, Any] = {
     "security_group": SecurityGroup,
     "security_group_rule": SecurityGroupRule,
 }
+
+
+# resource → what os-quota-sets calls it: a limit that was said through either API holds in both
+NOVAS = {"network": "networks", "floatingip": "floating_ips", "security_group": "security_groups"}
 
 
 def defaults(settings: Settings) -> dict[str, int]:
@@ -75,11 +80,11 @@ def check(db: Database, conn: Connection, settings: Settings, project_id: str | 
     if project_id is None:
         return
     db.lock(conn, f"network quota {project_id}")
-    most = conn.execute(
-        select(NetworkQuota.most).where(NetworkQuota.project_id == project_id, NetworkQuota.resource == resource)
-    ).scalar()
-    if most is None:
-        most = defaults(settings)[resource]
+    own = said(conn, project_id, resource)
+    most = least(
+        defaults(settings)[resource] if own is None else own,
+        quotas.said(conn, project_id, NOVAS[resource]) if resource in NOVAS else None,
+    )
     if most < 0:
         return
     model = COUNTED[resource]
@@ -88,9 +93,24 @@ def check(db: Database, conn: Connection, settings: Settings, project_id: str | 
         raise errors.Conflict(f"Quota exceeded for resources: ['{resource}'].", kind="OverQuota")
 
 
-def check_fixed_ips(conn: Connection, settings: Settings, project_id: str) -> None:
-    """Raise QuotaExceeded where a project's ports have more addresses than it may. After they were given."""
-    most = settings.quota_fixed_ips
+def said(conn: Connection, project_id: str, resource: str) -> int | None:
+    """What a project's own limit was set to; None where it was not."""
+    own = select(NetworkQuota.most).where(NetworkQuota.project_id == project_id, NetworkQuota.resource == resource)
+    return conn.execute(own).scalar()
+
+
+def least(*limits: int | None) -> int:
+    """The limit that holds where several do: -1 is no limit, None was not said."""
+    return min((limit for limit in limits if limit is not None and limit >= 0), default=-1)
+
+
+def check_fixed_ips(conn: Connection, settings: Settings, project_id: str, most: int | None = None) -> None:
+    """Raise QuotaExceeded where a project's ports have more addresses than it may (`most`, if the caller knows).
+
+    After they were given.
+    """
+    if most is None:
+        most = quotas.limits_for(conn, settings, project_id)["fixed_ips"]
     if most < 0:
         return
     count = (

@@ -64,6 +64,15 @@ def limits_for(conn: Connection, settings: Settings, project_id: str, user_id: s
     return _limits(conn, settings, DEFAULT_CLASS, project_id, user_id or "")
 
 
+def said(conn: Connection, project_id: str, resource: str) -> int | None:
+    """What a project's limit, or else the default class's, was set to; None where neither was."""
+    found = None
+    given = {"class_name": DEFAULT_CLASS, "project_id": project_id, "user_id": ""}
+    for _rank, name, most in conn.execute(_RANKED, given):
+        found = most if name == resource else found
+    return found
+
+
 def class_limits(conn: Connection, settings: Settings, class_name: str = DEFAULT_CLASS) -> Limits:
     """The limits of a quota class; what it does not limit is as the settings say."""
     return _limits(conn, settings, class_name, "", "")

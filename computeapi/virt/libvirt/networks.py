@@ -87,14 +87,20 @@ class Networks:
         """See Hypervisor.ensure_network. `lost`: there is no such bridge, whatever libvirt believes."""
         with self._lock, self._connection.use(f"making the network {spec.name}") as conn:
             network = _find(conn, spec.name)
+            is_new = network is None
             if network is None or _is_other(network, spec):
                 network = conn.networkDefineXML(network_xml(spec))
-            if not network.autostart():
-                network.setAutostart(1)
             if lost and network.isActive():
                 network.destroy()
             if not network.isActive():
-                network.create()
+                try:
+                    network.create()
+                except libvirt.libvirtError:
+                    if is_new:
+                        network.undefine()  # or libvirt would try again at its next start
+                    raise
+            if not network.autostart():
+                network.setAutostart(1)
             if spec.dhcp and spec.hosts:
                 known = _hosts(network).values()
                 for host in spec.hosts:

@@ -20,7 +20,7 @@ from computeapi.api.compute.servers.disks import Disk
 from computeapi.api.compute.servers.metadata import check_count
 from computeapi.api.compute.servers.wishes import Wish
 from computeapi.backends.image.base import ImageInfo
-from computeapi.db.queries import addresses, flavors, keypairs, quotas, server_groups, servers
+from computeapi.db.queries import addresses, flavors, keypairs, network_quotas, quotas, server_groups, servers
 from computeapi.db.queries.flavors import FlavorRow
 from computeapi.db.queries.security_groups import give_to_server, security_groups_exist
 from computeapi.db.queries.server_groups import GroupRow
@@ -73,6 +73,7 @@ def create(call: Call) -> Reply:
             )
             for index in range(count):
                 _one(call, conn, plan, index, str(uuid.uuid4()) if index else first)
+            network_quotas.check_fixed_ips(conn, call.services.settings, call.project_id, limits["fixed_ips"])
     except BaseException:
         volume_disks.abandon(call, prepared)
         raise
