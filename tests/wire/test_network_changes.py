@@ -294,7 +294,9 @@ def test_a_host_can_serve_one_of_two(settings: Settings, db: Database) -> None:
     said = refused(stranger.post(f"{V}/subnets", {"subnet": body}), 400, "InvalidInput")
     assert f"Requested subnet with cidr: 10.5.0.128/25 for network: {theirs} overlaps with another subnet" in said
     assert stranger.get(f"{V}/subnets").json["subnets"] == []
-    alone = made(stranger.post(f"{V}/subnets", {"subnet": {**body, "gateway_ip": None}}), "subnet")
+    pools = [{"start": "10.5.0.140", "end": "10.5.0.150"}]
+    without = {**body, "gateway_ip": None, "allocation_pools": pools}
+    alone = made(stranger.post(f"{V}/subnets", {"subnet": without}), "subnet")
     path = f"{V}/subnets/{alone['id']}"
     refused(stranger.put(path, {"subnet": {"gateway_ip": "10.5.0.129"}}), 400, "InvalidInput")
     assert api.delete(f"{V}/networks/{mine}").status_code == 204

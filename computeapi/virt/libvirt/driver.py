@@ -234,7 +234,10 @@ class LibvirtHypervisor(Hypervisor):
 
     def ensure_network(self, spec: NetworkSpec) -> None:
         links = self._host_network.masters() if self._host_network.usable() else None
-        self._networks.ensure(spec, lost=links is not None and spec.bridge not in links)
+        lost = links is not None and spec.bridge not in links
+        if lost:
+            self._host_network.end_resolver(spec.name)
+        self._networks.ensure(spec, lost=lost)
         if links is not None:
             self._host_network.connect(spec)
         elif spec.uplink:

@@ -13,10 +13,12 @@ import logging
 import os
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +34,7 @@ Found = TypeVar("Found")
 TABLE = "computeapi"
 _ALIAS = "computeapi"  # of the devices that are ours to remove
 _SECONDS = 30  # that a command may take
+_END_SECONDS = 5.0  # that a dnsmasq may take to end
 _SOCKETS = ("/run/libvirt/libvirt-sock", "/run/libvirt/virtnetworkd-sock", "/run/libvirt/virtqemud-sock")
 _BRIDGED = tuple(Path("/proc/sys/net/bridge", name) for name in ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"))
 _PINGS = 128  # at once
@@ -171,6 +174,22 @@ class HostNetwork:
                 if link.get("ifalias") == _ALIAS and not link.get("master"):
                     self.run("ip", "link", "del", "dev", link["ifname"])
 
+    def end_resolver(self, network: str) -> None:
+        """The dnsmasq of a network of ours that has no bridge is gone: a libvirtd that starts and misses the bridge
+        forgets it, but it keeps the address."""
+        mine = os.stat(self._path() or "/proc/self/ns/net").st_ino
+        found = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _serves(path, network, mine)]
+        try:
+            for pid in found:
+                os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+        except PermissionError as error:
+            raise HypervisorError(f"the old dnsmasq of {network} can't be ended: {error}") from error
+        until = time.monotonic() + _END_SECONDS
+        while time.monotonic() < until and any(Path(f"/proc/{pid}/exe").exists() for pid in found):
+            time.sleep(0.05)
+
     def ping(self, addresses: Iterable[str], seconds: int) -> set[str]:
         """Those that answer an echo request within `seconds`."""
         asked = [address for address in dict.fromkeys(addresses) if _ARGUMENTS.fullmatch(address)]
@@ -217,6 +236,18 @@ class HostNetwork:
             if not self._namespace and isinstance(error, PermissionError | FileNotFoundError):
                 return None
             raise HypervisorError(f"the network namespace {path}: {error}") from error
+
+
+def _serves(path: Path, network: str, namespace: int) -> bool:
+    """Whether the process of that command line is the network's dnsmasq, in that network namespace."""
+    try:
+        words = path.read_bytes().split(b"\0")
+        is_it = words[0].endswith(b"dnsmasq") and any(
+            word.startswith(b"--conf-file=") and word.endswith(f"/{network}.conf".encode()) for word in words
+        )
+        return is_it and path.with_name("ns").joinpath("net").stat().st_ino == namespace
+    except OSError:
+        return False  # it has ended, or is another user's
 
 
 def _run(command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
