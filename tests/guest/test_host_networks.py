@@ -28,7 +28,9 @@ pytestmark = pytest.mark.guest
 V = "/network/v2.0"
 RED, BLUE = 5, 6  # VLANs
 FAR = "10.81.0.1"  # the red network's gateway, on the far machine
-FLOATING = "10.77.0.205"
+FLOATING, ANOTHER = "10.77.0.205", "10.77.0.206"
+OUTSIDE = "10.77.0.254"
+PING = ("busybox", "ping", "-c", "1", "-W", "3")
 
 
 class Segments:
@@ -188,14 +190,13 @@ def test_a_guest_has_what_the_network_says(host: IsolatedHost, segments: Segment
 def test_a_vlan_leads_to_other_machines(cloud: Cloud, segments: Segments, red: Any) -> None:
     _, one, _ = red
     assert one.pings(FAR)
-    ping = ("busybox", "ping", "-c", "1", "-W", "3")
-    assert segments.run(*ping, one.address) != 0, "its group lets nothing in"
+    assert segments.run(*PING, one.address) != 0, "its group lets nothing in"
     rule = allow(cloud, default_group(cloud, cloud.api.project_id), protocol="icmp", remote_ip_prefix=f"{FAR}/32")
     cloud.compute.work()
-    assert segments.run(*ping, one.address) == 0
+    assert segments.run(*PING, one.address) == 0
     cloud.api.delete(f"{V}/security-group-rules/{rule}")
     cloud.compute.work()
-    assert segments.run(*ping, "10.81.0.2") != 0, "each host has that address for its own guests"
+    assert segments.run(*PING, "10.81.0.2") != 0, "each host has that address for its own guests"
     assert one.pings("10.81.0.2")
 
 
@@ -262,7 +263,9 @@ def foreign(host: IsolatedHost, cloud: Cloud) -> Iterator[Any]:
     host.inside("ip", "link", "del", "brforeign")
 
 
-def test_what_a_host_lost_is_put_back(host: IsolatedHost, cloud: Cloud, red: Any, blue: Any, foreign: Any) -> None:
+def test_what_a_host_lost_is_put_back(
+    host: IsolatedHost, cloud: Cloud, other: Api, red: Any, blue: Any, foreign: Any
+) -> None:
     """libvirtd killed and started anew, its bridges gone, our tables too: the service puts all of it back, and the
     guests, which ran on, have what they had and no more."""
     _, red1, red2 = red
@@ -270,10 +273,11 @@ def test_what_a_host_lost_is_put_back(host: IsolatedHost, cloud: Cloud, red: Any
     cloud.api.put("/os-floating-ip-dns/example.org", {"domain_entry": {"scope": "public"}})
     entry = {"dns_entry": {"ip": "203.0.113.8", "dns_type": "A"}}
     assert cloud.api.put("/os-floating-ip-dns/example.org/entries/www", entry).status_code == 200
-    pool = {"floating_ips_bulk_create": {"ip_range": FLOATING, "pool": "back"}}
-    assert cloud.api.post("/os-floating-ips-bulk", pool).status_code == 200
-    assert cloud.api.post("/os-floating-ips", {"pool": "back"}).status_code == 200
-    red2.guest.act(addFloatingIp={"address": FLOATING})
+    take_floating(cloud, other, FLOATING)
+    rule = allow(cloud, default_group(cloud, other.project_id), protocol="icmp", remote_ip_prefix=f"{OUTSIDE}/32")
+    assert other.post(f"/servers/{blue2.id}/action", {"addFloatingIp": {"address": FLOATING}}).status_code == 202
+    cloud.compute.work()
+    assert outside(host, *PING, FLOATING)
     tables = {family: host.inside("nft", "list", "table", family, "computeapi") for family in ("inet", "bridge")}
     for restarted in (True, False):
         if restarted:
@@ -293,15 +297,31 @@ def test_what_a_host_lost_is_put_back(host: IsolatedHost, cloud: Cloud, red: Any
             assert host.inside("nft", "list", "table", family, "computeapi") == text
         assert red1.reads(red2.address), "by the group's rule for its members"
         assert red1.pings(FAR), "the uplink is back"
-        assert not red1.pings(FLOATING), "and nothing more is let in"
-        assert FLOATING in host.inside("ip", "addr", "show", "dev", "lo")
+        assert outside(host, *PING, FLOATING)
+        assert not outside(host, "busybox", "nc", "-w", "3", FLOATING, "80"), "nothing more is let in"
         assert blue1.pings(blue2.address)
         assert not blue1.pings(red1.address)
         assert red1.run("udhcpc -n -q -t 5 -i eth0")[0] == 0, "the address is promised to it"
         assert red1.address in red1.run("ip addr show dev eth0")[1]
         assert "203.0.113.8" in red1.run("nslookup www.example.org 10.81.0.2")[1]
         foreign()
-    red2.guest.act(removeFloatingIp={"address": FLOATING})
+    assert other.post(f"/servers/{blue2.id}/action", {"removeFloatingIp": {"address": FLOATING}}).status_code == 202
+    cloud.api.delete(f"{V}/security-group-rules/{rule}")
+    cloud.compute.work()
+    assert not outside(host, *PING, FLOATING)
+
+
+def take_floating(cloud: Cloud, asker: Api, address: str) -> None:
+    """The address is the asker's project's, to give to a server."""
+    pool = {"floating_ips_bulk_create": {"ip_range": address, "pool": address}}
+    assert cloud.api.post("/os-floating-ips-bulk", pool).status_code == 200
+    assert asker.post("/os-floating-ips", {"pool": address}).status_code == 200
+
+
+def outside(host: IsolatedHost, *command: str) -> bool:
+    """Whether a command succeeds outside the cloud."""
+    enter = ["ip", "netns", "exec", (host.directory / "fabric").read_text().strip()]
+    return subprocess.run([*enter, *command], check=False, capture_output=True, timeout=60, input=b"").returncode == 0
 
 
 def bridge_of(made: Any) -> str:
@@ -337,12 +357,11 @@ def test_nftables_refuse(
     """What was in force stays in force, whole, and what was asked for comes when it can."""
     _, red1, red2 = red
     group = default_group(cloud, cloud.api.project_id)
-    outsiders = cloud.api.post("/os-security-groups", {"security_group": {"name": "none", "description": ""}})
-    assert outsiders.status_code == 200
+    take_floating(cloud, cloud.api, ANOTHER)
     before, known = rules_of(host), cloud.driver.list_networks()
     with nft_refuses(tmp_path, monkeypatch):
         rule = allow(cloud, group, protocol="icmp", remote_ip_prefix=f"{FAR}/32")
-        red1.guest.act(addFloatingIp={"address": FLOATING})
+        red1.guest.act(addFloatingIp={"address": ANOTHER})
         assert rules_of(host) == before
         failed = refused_boot(cloud, name="no-rules", networks=[{"uuid": red[0]["id"]}])
         assert "refused by the test" in failed["fault"]["message"]
@@ -352,9 +371,9 @@ def test_nftables_refuse(
     assert failed["id"] not in cloud.driver.list_guests()
     put_back(cloud)
     after = rules_of(host)
-    assert FLOATING in after and f"ip saddr {FAR}" in after
+    assert ANOTHER in after and f"ip saddr {FAR}" in after
     assert red1.reads(red2.address)
-    red1.guest.act(removeFloatingIp={"address": FLOATING})
+    red1.guest.act(removeFloatingIp={"address": ANOTHER})
     cloud.api.delete(f"{V}/security-group-rules/{rule}")
     cloud.api.delete(f"/servers/{failed['id']}")
     cloud.compute.work()

@@ -7,17 +7,28 @@ outside in the fabric's network namespace, which is all the outside there is.
 
 from __future__ import annotations
 
+import base64
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from sqlalchemy import select
 
+from computeapi.app import create_app
+from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.compute.operations import firewall
+from computeapi.db.models import Base
 from computeapi.db.queries import addresses
+from tests.conftest import Api
 from tests.databases import Engine
-from tests.guest.cloud import Cloud, Inside
+from tests.guest.cloud import Cloud, Guest, Inside
 from tests.guest.hosts import IsolatedHost, wait_for
 
 pytestmark = pytest.mark.guest
@@ -232,6 +243,102 @@ def test_the_host_pings_its_guests(cloud: Cloud, pair: tuple[Inside, Inside]) ->
     first, second = pair
     asked = [first.address, second.address, "10.66.0.200", "; reboot"]
     assert cloud.driver.ping(asked, 2) == {first.address, second.address}
+
+
+@contextmanager
+def working(cloud: Cloud) -> Iterator[None]:
+    """The host answers while the test asks."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(0.02):
+            cloud.compute.work()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_fping(cloud: Cloud, pair: tuple[Inside, Inside]) -> None:
+    first, second = pair
+    with working(cloud):
+        shown = cloud.api.get("/os-fping").json["servers"]
+        assert {each["id"]: each["alive"] for each in shown} == {first.id: True, second.id: True}
+    second.guest.act(pause=None)
+    with working(cloud):
+        assert cloud.api.get(f"/os-fping/{second.id}").json["server"]["alive"] is False
+        assert cloud.api.get(f"/os-fping/{first.id}").json["server"]["alive"] is True
+    second.guest.act(unpause=None)
+
+
+def test_a_projects_vpn_server(cloud: Cloud, host: IsolatedHost, pair: tuple[Inside, Inside]) -> None:
+    """It boots with a certificate of the project's authority and its key, which nobody keeps; its state is found out
+    by pinging it."""
+    settings = replace(cloud.compute.tools.settings, vpn_image_id=cloud.tiny, vpn_flavor=cloud.flavor())
+    codec = TokenCodec(settings.secret("tokens"))
+    operator = Api(create_app(settings, db=cloud.db), codec, ("admin",), cloud.api.project_id, cloud.api.user_id)
+    made = operator.post("/os-cloudpipe", {"cloudpipe": {"project_id": cloud.api.project_id}})
+    assert made.status_code == 200, made.text
+    guest = Guest(cloud, made.json["instance_id"])
+    cloud.servers.append(guest.id)
+    cloud.compute.work()
+    guest.is_("ACTIVE")
+    vpn = Inside(guest, host.uri)
+    vpn.ready()
+
+    def state() -> tuple[str, str | None]:
+        with working(cloud):
+            (shown,) = operator.get("/os-cloudpipe").json["cloudpipes"]
+        assert (shown["instance_id"], shown["internal_ip"]) == (guest.id, vpn.address)
+        return shown["state"], shown["public_ip"]
+
+    assert state() == ("invalid", None), "nobody said where it is reached"
+    where = {"configure_project": {"vpn_ip": "192.0.2.44", "vpn_port": 1194}}
+    assert operator.put("/os-cloudpipe/configure-project", where).status_code == 202
+    assert state() == ("running", "192.0.2.44")
+    guest.act(pause=None)
+    assert state()[0] == "down"
+    guest.act(unpause=None)
+    wait_for(lambda: vpn.run("test -s /etc/openvpn/server.conf")[0] == 0, "its user data ran")
+    root, certificate = (
+        x509.load_pem_x509_certificate(vpn.run(f"cat /etc/openvpn/{name}.crt")[1].encode()) for name in ("ca", "server")
+    )
+    certificate.verify_directly_issued_by(root)
+    key = serialization.load_pem_private_key(vpn.run("cat /etc/openvpn/server.key")[1].encode(), None)
+    assert key.public_key() == certificate.public_key()
+    assert operator.get("/os-certificates/root").json["certificate"]["data"].encode() == root.public_bytes(
+        serialization.Encoding.PEM
+    )
+    issued = operator.post("/os-certificates").json["certificate"]["private_key"]
+    kept = stored(cloud)
+    assert "BEGIN CERTIFICATE" in kept, "certificates are"
+    assert "PRIVATE KEY" not in kept
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    for pem in (secret, issued):
+        assert pem.splitlines()[1] not in kept
+
+
+def stored(cloud: Cloud) -> str:
+    """All that the database has, as text; what it has in base64 is read."""
+    with cloud.db.read() as conn:
+        values = [
+            str(value) for table in Base.metadata.sorted_tables for row in conn.execute(select(table)) for value in row
+        ]
+    return "\n".join([*values, *filter(None, map(decoded, values))])
+
+
+def decoded(text: str) -> str:
+    """What base64 text says; "" where it is none."""
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (ValueError, UnicodeDecodeError):
+        return ""
 
 
 def test_our_tables_come_back_and_no_others_are_touched(cloud: Cloud, host: IsolatedHost, pair: Any) -> None:
