@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
+from computeapi.compute.operations import networks
 from computeapi.db.models import Action
+from computeapi.virt.base import HypervisorError, NetworkSpec
 from computeapi.virt.firewall import Floating, PacketRule
 from tests.cloud import Compute
 from tests.conftest import Api
@@ -139,3 +142,42 @@ def test_a_deleted_network_leaves_the_host(api: Api, compute: Compute, boot: Boo
     assert made not in there and again in there
     used = api.get(f"{V}/ports?device_id={kept}").json["ports"][0]["network_id"]
     assert used in there
+
+
+def test_what_a_host_lost_is_put_back(
+    admin: Api, api: Api, compute: Compute, boot: Boot, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All networks of its servers with what they promise; one that is refused keeps no other."""
+    driver: Any = compute.driver
+    body = {"label": "red", "cidr": "10.81.0.0/24", "project_id": api.project_id, "vlan": 5, "mtu": 1400}
+    own = {"gateway": "10.81.0.1", "dhcp_server": "10.81.0.2", "bridge": "brred", "bridge_interface": "eth7"}
+    made = admin.post("/os-networks", {"network": {**body, **own}}).json["network"]["id"]
+    taken = admin.post("/os-networks", {"network": {"label": "r", "cidr": "10.82.0.0/24", "bridge": "brred"}})
+    assert taken.status_code == 409
+    boot(networks=[{"uuid": network}])
+    boot(networks=[{"uuid": made}])
+    names = {uuid: name for name, uuid in driver.list_networks().items()}
+    promised = {name: driver.dhcp_hosts(name) for name in names.values()}
+    assert [len(hosts) for hosts in promised.values()] == [1, 1]
+    asked: dict[str, NetworkSpec] = {}
+    ensure = driver.ensure_network
+
+    def note(spec: NetworkSpec) -> None:
+        asked[spec.uuid] = spec
+        if refused == spec.uuid:
+            raise HypervisorError("not now")
+        ensure(spec)
+
+    monkeypatch.setattr(driver, "ensure_network", note)
+    for refused in (made, ""):
+        for name in names.values():
+            driver.remove_network(name)
+        assert networks.put_back(compute.tools) == (1 if refused else 0)
+        assert set(driver.list_networks().values()) == names.keys() - {refused}
+    assert {name: driver.dhcp_hosts(name) for name in names.values()} == promised
+    spec = asked[made]
+    assert (spec.gateway, spec.router, spec.uplink_device, spec.uplink) == ("10.81.0.2", "10.81.0.1", "vlan5", "eth7")
+    port = api.get(f"{V}/ports?network_id={made}&device_owner=compute:nova").json["ports"][0]["id"]
+    assert (spec.bridge, spec.mtu, spec.taps) == ("brred", 1400, ("tap" + port[:11],))
+    (joined,) = [each for each in driver.firewall.networks if each.uplink]
+    assert (joined.uplink, joined.address, joined.cidr) == ("vlan5", "10.81.0.2", "10.81.0.0/24")
