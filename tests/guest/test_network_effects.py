@@ -26,6 +26,7 @@ from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.compute.operations import firewall
 from computeapi.db.models import Base
 from computeapi.db.queries import addresses
+from tests.cloud import add_image
 from tests.conftest import Api
 from tests.databases import Engine
 from tests.guest.cloud import Cloud, Guest, Inside
@@ -275,10 +276,11 @@ def test_fping(cloud: Cloud, pair: tuple[Inside, Inside]) -> None:
     second.guest.act(unpause=None)
 
 
-def test_a_projects_vpn_server(cloud: Cloud, host: IsolatedHost, pair: tuple[Inside, Inside]) -> None:
+def test_a_projects_vpn_server(cloud: Cloud, host: IsolatedHost, tiny: Path, pair: tuple[Inside, Inside]) -> None:
     """It boots with a certificate of the project's authority and its key, which nobody keeps; its state is found out
     by pinging it."""
-    settings = replace(cloud.compute.tools.settings, vpn_image_id=cloud.tiny, vpn_flavor=cloud.flavor())
+    image = add_image(cloud.compute.images, tiny, name="vpn")
+    settings = replace(cloud.compute.tools.settings, vpn_image_id=image, vpn_flavor=cloud.flavor())
     codec = TokenCodec(settings.secret("tokens"))
     operator = Api(create_app(settings, db=cloud.db), codec, ("admin",), cloud.api.project_id, cloud.api.user_id)
     made = operator.post("/os-cloudpipe", {"cloudpipe": {"project_id": cloud.api.project_id}})
