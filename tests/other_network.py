@@ -20,7 +20,7 @@ from computeapi.context import Context, with_implied
 from computeapi.db.engine import Database
 from computeapi.settings import Settings
 from tests.conftest import Api
-from tests.databases import Engine
+from tests.databases import create_tables
 
 SERVICE = Context("", uuid.uuid4().hex, uuid.uuid4().hex, with_implied(("admin", "service")))
 
@@ -67,10 +67,11 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def other_network(settings: Settings, engine: Engine, directory: Path) -> Iterator[OtherNetwork]:
-    """It, until the end."""
+def other_network(settings: Settings, directory: Path) -> Iterator[OtherNetwork]:
+    """It, until the end, on SQLite: there is one PostgreSQL database for all tests."""
     directory.mkdir()
-    theirs = replace(settings, state_dir=str(directory), connection=engine.new(directory), network_url="")
+    theirs = replace(settings, state_dir=str(directory), connection="", network_url="")
+    create_tables(theirs.database_url)
     db = Database(theirs.database_url)
     seen: list[dict[str, Any]] = []
     app, codec = create_app(theirs, db=db), TokenCodec(theirs.secret("tokens"))

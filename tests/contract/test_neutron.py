@@ -20,7 +20,6 @@ from computeapi.context import Context, with_implied
 from computeapi.db.engine import Database
 from computeapi.settings import Settings
 from tests.conftest import Api
-from tests.databases import Engine
 from tests.other_network import OtherNetwork, other_network
 
 NOTHING = str(uuid.uuid4())
@@ -32,9 +31,9 @@ def someone(*roles: str) -> Context:
 
 
 @pytest.fixture
-def other(settings: Settings, database_engine: Engine, tmp_path: Path) -> Iterator[OtherNetwork]:
+def other(settings: Settings, tmp_path: Path) -> Iterator[OtherNetwork]:
     """The Neutron."""
-    with other_network(settings, database_engine, tmp_path / "other") as cloud:
+    with other_network(settings, tmp_path / "other") as cloud:
         yield cloud
 
 

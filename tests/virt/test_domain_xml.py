@@ -57,6 +57,17 @@ GUESTS: dict[str, tuple[DomainSpec, HostFacts]] = {
         replace(PLAIN, image_properties={"hw_firmware_type": "uefi", "os_secure_boot": "required"}),
         QEMU,
     ),
+    "neutron": (
+        replace(
+            PLAIN,
+            nics=(
+                NicSpec("fa:16:3e:00:00:03", "", tap="tap0", mtu=1442, bridge="br-int", ovs_port=UUID),
+                NicSpec("fa:16:3e:00:00:04", "", tap="tap1", bridge="brq7f2d1a52-5a"),
+                NicSpec("fa:16:3e:00:00:05", "", tap="tap2"),
+            ),
+        ),
+        QEMU,
+    ),
     "spice": (PLAIN, replace(QEMU, spice=True)),
     "q35": (replace(PLAIN, disks=(ROOT, CONFIG), image_properties={"hw_machine_type": "q35"}), QEMU),
     "nasty": (replace(PLAIN, title=NASTY, metadata={"owner": NASTY, NASTY: "x"}), QEMU),

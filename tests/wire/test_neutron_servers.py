@@ -21,7 +21,6 @@ from computeapi.virt.base import HypervisorError
 from computeapi.virt.simulator import SimulatedHypervisor
 from tests.cloud import Compute
 from tests.conftest import Api
-from tests.databases import Engine
 from tests.other_network import OtherNetwork, other_network
 from tests.wire.conftest import Boot
 
@@ -29,9 +28,9 @@ NOTHING = str(uuid.uuid4())
 
 
 @pytest.fixture
-def other(settings: Settings, database_engine: Engine, tmp_path: Path) -> Iterator[OtherNetwork]:
+def other(settings: Settings, tmp_path: Path) -> Iterator[OtherNetwork]:
     """The Neutron."""
-    with other_network(settings, database_engine, tmp_path / "other") as cloud:
+    with other_network(settings, tmp_path / "other") as cloud:
         yield cloud
 
 
@@ -107,6 +106,28 @@ def test_how_the_guest_is_plugged(boot: Boot, network: str, other: OtherNetwork,
     assert (nic.mac, nic.network, nic.bridge, nic.ovs_port) == (port["mac_address"], "", f"brq{network[:11]}", "")
     assert (nic.tap, nic.mtu) == (f"tap{port['id'][:11]}", 1400)
     assert compute.driver.list_networks() == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "details", "bridge"), [("ovs", {}, "br-int"), ("ovs", {"bridge_name": "br-x"}, "br-x"), ("tap", {}, "")]
+)
+def test_other_ways_to_be_plugged(
+    boot: Boot,
+    other: OtherNetwork,
+    compute: Compute,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    details: dict[str, str],
+    bridge: str,
+) -> None:
+    made = other.neutron.create
+    binding = {"binding:vif_type": kind, "binding:vif_details": details}
+    monkeypatch.setattr(other.neutron, "create", lambda *what, **more: made(*what, **more) | binding)
+    server_id = boot()
+    with compute.driver._store.open() as data:  # type: ignore[attr-defined]
+        (nic,) = data.guest(server_id).spec.nics
+    (port,) = other.ports(device_id=server_id)
+    assert (nic.network, nic.bridge, nic.ovs_port) == ("", bridge, port["id"] if kind == "ovs" else "")
 
 
 def test_interfaces_that_are_asked_for(api: Api, boot: Boot, network: str, other: OtherNetwork) -> None:
@@ -245,6 +266,38 @@ def test_neutron_is_away(api: Api, body: dict[str, Any], settings: Settings, db:
     answer = create(lost, body)
     assert answer.status_code == 503
     assert answer.json["serviceUnavailable"]["message"].startswith("The network service can't be reached")
+
+
+@pytest.mark.parametrize("fatal", [True, False])
+def test_waiting_until_interfaces_are_plugged(
+    api: Api,
+    body: dict[str, Any],
+    network: str,
+    other: OtherNetwork,
+    compute: Compute,
+    monkeypatch: pytest.MonkeyPatch,
+    fatal: bool,
+) -> None:
+    """The other cloud does not know our servers, so its ports never become ACTIVE."""
+    settings = replace(compute.tools.settings, vif_plugging_timeout=1, vif_plugging_is_fatal=fatal)
+    compute.tools = replace(compute.tools, settings=settings)
+    server_id = create(api, body).json["server"]["id"]
+    compute.work()
+    assert shown(api, server_id)["status"] == ("ERROR" if fatal else "ACTIVE")
+    assert len(other.ports(device_id=server_id)) == (0 if fatal else 1)
+    if fatal:
+        assert shown(api, server_id)["fault"]["message"] == "Virtual Interface creation failed"
+    find = other.neutron.find
+
+    def plugged(context: Any, noun: str, *what: Any, **more: Any) -> list[dict[str, Any]]:
+        return [each | ({"status": "ACTIVE"} if noun == "port" else {}) for each in find(context, noun, *what, **more)]
+
+    monkeypatch.setattr(other.neutron, "find", plugged)
+    server_id = create(api, body).json["server"]["id"]
+    compute.work()
+    assert shown(api, server_id)["status"] == "ACTIVE"
+    listed = api.get(f"/servers/{server_id}/os-interface").json["interfaceAttachments"]
+    assert [each["port_state"] for each in listed] == ["ACTIVE"]
 
 
 # --- delete ---
