@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from computeapi import clock, journal, lifecycle, moves, states
 from computeapi.compute import reconcile, timeouts
 from computeapi.compute.operation import Tools
-from computeapi.compute.operations import firewall, networks
+from computeapi.compute.operations import firewall, networks, remote
 from computeapi.db.models import Action, Allocation, Host, Server
 from computeapi.db.queries import console_tokens, hosts, purge, usage_audit
 
@@ -176,4 +176,5 @@ ALL: tuple[Callable[[Tools], object], ...] = (
     networks.forget_deleted,
     networks.put_back,
     firewall.apply,
+    remote.look_again,
 )

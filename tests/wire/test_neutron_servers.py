@@ -15,6 +15,8 @@ from computeapi.app import create_app
 from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.backends.image import load as load_images
 from computeapi.backends.network.neutron import Neutron
+from computeapi.compute import sweeps
+from computeapi.compute.operations import remote
 from computeapi.db.engine import Database
 from computeapi.settings import Settings
 from computeapi.virt.base import HypervisorError
@@ -383,6 +385,17 @@ def test_a_port_that_was_deleted_there(
     compute.work()
     assert compute.driver.nics(server_id) == [other.ports(device_id=server_id)[0]["mac_address"]]  # type: ignore[attr-defined]
     assert len(api.get(f"/servers/{server_id}/os-interface").json["interfaceAttachments"]) == 1
+
+
+def test_what_no_event_told(api: Api, boot: Boot, network: str, other: OtherNetwork, compute: Compute) -> None:
+    servers = [boot(), boot()]
+    assert remote.look_again in sweeps.ALL
+    other.admin.put(f"/network/v2.0/networks/{network}", {"network": {"name": "renamed"}})
+    (port,) = other.ports(device_id=servers[1])
+    other.admin.put(f"/network/v2.0/ports/{port['id']}", {"port": {"fixed_ips": [{"ip_address": "10.9.0.9"}]}})
+    assert remote.look_again(compute.tools) == 2
+    assert list(shown(api, servers[0])["addresses"]) == ["renamed"]
+    assert shown(api, servers[1])["addresses"]["renamed"][0]["addr"] == "10.9.0.9"
 
 
 # --- interfaces ---

@@ -28,7 +28,7 @@ DEFAULT_GROUPS = ["default"]
 PLUGGABLE = ("ovs", "bridge", "tap")
 NO_SECURITY = "Network requires port_security_enabled and subnet associated in order to apply security groups."
 
-_NOBODY = Context("", "", None, frozenset())
+NOBODY = Context("", "", None, frozenset())
 _NETWORK = ("id", "name", "mtu", "project_id", "tenant_id", "shared")
 _SUBNET = ("id", "cidr", "gateway_ip", "enable_dhcp", "dns_nameservers")
 
@@ -178,7 +178,7 @@ def _one_group(groups: Sequence[Json], name: str, project_id: str) -> Json:
 # --- ports, as the service user ---
 
 
-def of_server(neutron: Neutron, server_uuid: str, context: Context = _NOBODY) -> list[Json]:
+def of_server(neutron: Neutron, server_uuid: str, context: Context = NOBODY) -> list[Json]:
     """All ports whose device is the server."""
     return neutron.find(context, "port", {"device_id": server_uuid}, as_service=True)
 
@@ -199,7 +199,7 @@ def make(
     zone: str | None,
     host: str,
     groups: Sequence[str] | None = None,
-    context: Context = _NOBODY,
+    context: Context = NOBODY,
 ) -> Json:
     """The port is the server's, on that host: made, or taken, where it is not among those that are `there`.
 
@@ -232,7 +232,7 @@ def make(
     return checked(neutron.create(context, "port", values, as_service=True))
 
 
-def bind(neutron: Neutron, port: Json, host: str, context: Context = _NOBODY) -> Json:
+def bind(neutron: Neutron, port: Json, host: str, context: Context = NOBODY) -> Json:
     """The port is bound to that host. Raises Conflict where no agent of that host's can."""
     if port.get("binding:host_id") != host or port.get("binding:vif_type") in ("unbound", "binding_failed", None):
         port = neutron.update(context, "port", port["id"], {"binding:host_id": host}, as_service=True)
@@ -254,20 +254,20 @@ def checked(port: Json) -> Json:
     return port
 
 
-def unbind(neutron: Neutron, port_id: str, context: Context = _NOBODY) -> None:
+def unbind(neutron: Neutron, port_id: str, context: Context = NOBODY) -> None:
     """A port that its user made is nobody's again; it may be gone."""
     values = {"device_id": "", "device_owner": "", "binding:host_id": ""}
     with suppress(errors.NotFound):
         neutron.update(context, "port", port_id, values, as_service=True)
 
 
-def remove(neutron: Neutron, port_id: str, context: Context = _NOBODY) -> None:
+def remove(neutron: Neutron, port_id: str, context: Context = NOBODY) -> None:
     """A port that we made is gone; so it may be."""
     with suppress(errors.NotFound):
         neutron.delete(context, "port", port_id, as_service=True)
 
 
-def let_go_all(neutron: Neutron, server_uuid: str, kept: Iterable[str], context: Context = _NOBODY) -> None:
+def let_go_all(neutron: Neutron, server_uuid: str, kept: Iterable[str], context: Context = NOBODY) -> None:
     """Nothing is the server's any more: ports that we made are gone, those in `kept` and others are nobody's."""
     keep = set(kept)
     for port in of_server(neutron, server_uuid, context):  # a server's
@@ -280,7 +280,7 @@ def let_go_all(neutron: Neutron, server_uuid: str, kept: Iterable[str], context:
 # --- what is remembered of them ---
 
 
-def describe(neutron: Neutron, ports: Sequence[Json], context: Context = _NOBODY) -> list[RemotePort]:
+def describe(neutron: Neutron, ports: Sequence[Json], context: Context = NOBODY) -> list[RemotePort]:
     """These ports with what is told elsewhere of their networks, subnets, security groups and floating IPs."""
     if not ports:
         return []

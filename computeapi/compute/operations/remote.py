@@ -13,11 +13,12 @@ from sqlalchemy import Connection, select
 
 from computeapi import errors, journal
 from computeapi.backends.network import ports
-from computeapi.compute.operation import Cancelled, Work
+from computeapi.compute.operation import Cancelled, Tools, Work
 from computeapi.db.models import Server
 from computeapi.db.queries import network_cache
 from computeapi.db.queries.network_cache import Known, Place, RemotePort
 
+_AT_ONCE = 20  # servers
 _LOOK_SECONDS = 1.0  # between looks whether interfaces are plugged
 
 
@@ -105,6 +106,26 @@ def look(work: Work) -> list[RemotePort]:
     if neutron is None:
         return []
     return ports.describe(neutron, ports.of_server(neutron, work.server.uuid, work.context), work.context)
+
+
+def look_again(tools: Tools) -> int:
+    """What Neutron says of some of this host's servers is written anew, in turn: an event may have been lost. Of how
+    many."""
+    if tools.neutron is None:
+        return 0
+    with tools.db.write() as conn:
+        chosen = network_cache.longest_ago(conn, tools.host, _AT_ONCE)
+    found = tools.neutron.find(ports.NOBODY, "port", {"device_id": sorted(chosen)}, as_service=True)
+    owner = {port["id"]: port["device_id"] for port in found}
+    said: dict[str, list[RemotePort]] = {}
+    for port in ports.describe(tools.neutron, found):
+        said.setdefault(owner[port.id], []).append(port)
+    for server_uuid, theirs in said.items():  # a few
+        with tools.db.write() as conn:
+            key = chosen[server_uuid]
+            conn.execute(select(Server.id).where(Server.id == key).with_for_update())
+            network_cache.store(conn, key, theirs)
+    return len(said)
 
 
 def wait_until_plugged(work: Work) -> None:

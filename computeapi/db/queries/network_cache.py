@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from computeapi import clock
 from computeapi.db.models import FixedIp, Network, Port, Server, Subnet
@@ -93,6 +93,21 @@ def known(conn: Connection, server_id: int) -> list[Known]:
         .order_by(Port.position, Port.id)
     )
     return [Known(row[0], bool(row[1]), orjson.loads(row[2]).get("host_id")) for row in rows]
+
+
+def longest_ago(conn: Connection, host: str, most: int) -> dict[str, int]:
+    """Id and key of the servers of a host whose ports were looked at the longest ago; from now on they are the last."""
+    oldest = func.min(Port.updated_at)
+    rows = conn.execute(
+        select(Server.uuid, Server.id)
+        .join(Port, Port.server_id == Server.id)
+        .where(Server.host == host, Server.deleted == 0, Port.remote_status.is_not(None))
+        .group_by(Server.uuid, Server.id)
+        .order_by(oldest)
+        .limit(most)
+    ).all()
+    conn.execute(update(Port).where(Port.server_id.in_([key for _, key in rows])).values(updated_at=clock.now()))
+    return {row[0]: row[1] for row in rows}
 
 
 def store(
