@@ -79,6 +79,37 @@ def upgrade() -> None:
         batch_op.create_index("ix_assignments_target", ["scope", "target_id"], unique=False)
 
     op.create_table(
+        "catalog_endpoints",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("service_id", sa.String(length=64), nullable=False),
+        sa.Column("interface", sa.String(length=8), nullable=False),
+        sa.Column("region_id", sa.String(length=255), nullable=True),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("enabled", sa.Integer(), nullable=False),
+        sa.Column("extra_json", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_catalog_endpoints")),
+    )
+    with op.batch_alter_table("catalog_endpoints", schema=None) as batch_op:
+        batch_op.create_index("ix_catalog_endpoints_region_id", ["region_id"], unique=False)
+        batch_op.create_index("ix_catalog_endpoints_service_id", ["service_id"], unique=False)
+
+    op.create_table(
+        "catalog_regions",
+        sa.Column("id", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("parent_region_id", sa.String(length=255), nullable=True),
+        sa.Column("extra_json", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_catalog_regions")),
+    )
+    op.create_table(
+        "catalog_services",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("type", sa.String(length=255), nullable=False),
+        sa.Column("enabled", sa.Integer(), nullable=False),
+        sa.Column("extra_json", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_catalog_services")),
+    )
+    op.create_table(
         "cells",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
@@ -1348,6 +1379,13 @@ def downgrade() -> None:
     op.drop_table("dns_domains")
     op.drop_table("certificate_authorities")
     op.drop_table("cells")
+    op.drop_table("catalog_services")
+    op.drop_table("catalog_regions")
+    with op.batch_alter_table("catalog_endpoints", schema=None) as batch_op:
+        batch_op.drop_index("ix_catalog_endpoints_service_id")
+        batch_op.drop_index("ix_catalog_endpoints_region_id")
+
+    op.drop_table("catalog_endpoints")
     with op.batch_alter_table("assignments", schema=None) as batch_op:
         batch_op.drop_index("ix_assignments_target")
         batch_op.drop_index("ix_assignments_role_id")

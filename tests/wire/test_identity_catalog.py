@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -111,11 +112,184 @@ def test_services_endpoints_and_regions(cloud: Cloud) -> None:
     assert cloud.get("/regions/RegionOne").json == {"region": region}
     for path in ("/services", "/endpoints", "/regions"):
         assert cloud.get(f"{path}/unknown").status_code == 404
-        assert cloud.post(path, {}).status_code == 405
+        assert cloud.post(path, {}).status_code == 400
     _, _, member = cloud.someone("member")
     assert cloud.get("/regions", token=member).status_code == 200
     for path in ("/services", f"/services/{nova['id']}", "/endpoints"):
         assert cloud.get(path, token=member).status_code == 403
+
+
+def register(cloud: Cloud, **attributes: Any) -> dict[str, Any]:
+    answer = cloud.post("/services", {"service": {"name": "heat", "type": "orchestration", **attributes}})
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json["service"]
+    return found
+
+
+def at(cloud: Cloud, service_id: str, **attributes: Any) -> Any:
+    body = {"service_id": service_id, "interface": "public", "url": "https://heat.example/v1", **attributes}
+    return cloud.post("/endpoints", {"endpoint": body})
+
+
+def entries(cloud: Cloud, kind: str, **more: Any) -> list[dict[str, Any]]:
+    """The services of that type in the catalog of a new token."""
+    token = cloud.login("admin", ADMIN_PASSWORD, **(more or {"project": "admin"})).json["token"]
+    return [service for service in token["catalog"] if service["type"] == kind]
+
+
+def test_a_service_of_others(cloud: Cloud) -> None:
+    service = register(cloud, description="d", team="infra")
+    path = f"/services/{service['id']}"
+    shown = {**service}
+    assert shown.pop("id") and shown.pop("links") == {"self": f"{HOST}/identity/v3{path}"}
+    assert shown == {"name": "heat", "type": "orchestration", "description": "d", "enabled": True, "team": "infra"}
+    assert cloud.get(path).json == {"service": service}
+    assert cloud.get("/services?type=orchestration").json["services"] == [service]
+    assert cloud.get("/services?name=heat&type=compute").json["services"] == []
+    changed = cloud.patch(path, {"service": {"description": "e", "name": "Heat"}})
+    assert changed.status_code == 200 and changed.json["service"] == {**service, "description": "e", "name": "Heat"}
+    region = "%(project_id)s/%(user_id)s/$(tenant_id)s"
+    made = at(cloud, service["id"], region_id="RegionOne", url=f"https://heat.example/v1/{region}")
+    assert made.status_code == 201
+    endpoint = made.json["endpoint"]
+    assert endpoint["region"] == endpoint["region_id"] == "RegionOne" and endpoint["enabled"] is True
+    assert cloud.get(f"/endpoints/{endpoint['id']}").json == {"endpoint": endpoint}
+    assert cloud.get(f"/endpoints?service_id={service['id']}").json["endpoints"] == [endpoint]
+    project = cloud.projects["admin"]
+    url = f"https://heat.example/v1/{project}/{cloud.admin_id}/{project}"
+    listed = {"id": endpoint["id"], "interface": "public", "region": "RegionOne", "region_id": "RegionOne", "url": url}
+    entry = {"id": service["id"], "type": "orchestration", "name": "Heat", "endpoints": [listed]}
+    assert entries(cloud, "orchestration") == [entry]
+    assert cloud.get("/auth/catalog").json["catalog"][-1] == entry
+    # a token without a project has nothing for the URL
+    assert entries(cloud, "orchestration", scope={"system": {"all": True}}) == [{**entry, "endpoints": []}]
+    # what is disabled is not in it
+    one = f"/endpoints/{endpoint['id']}"
+    assert cloud.patch(one, {"endpoint": {"enabled": False}}).json["endpoint"] == {**endpoint, "enabled": False}
+    assert entries(cloud, "orchestration") == [{**entry, "endpoints": []}]
+    assert cloud.patch(path, {"service": {"enabled": False}}).json["service"]["enabled"] is False
+    assert entries(cloud, "orchestration") == []
+    assert cloud.delete(path).status_code == 204
+    assert cloud.get(path).status_code == cloud.delete(path).status_code == 404
+    assert cloud.get(one).status_code == cloud.patch(one, {"endpoint": {}}).status_code == 404
+
+
+def test_what_this_cloud_serves_can_not_be_broken(cloud: Cloud) -> None:
+    before = cloud.get("/auth/catalog").json["catalog"]
+    nova = cloud.get("/services?type=compute").json["services"][0]
+    own = cloud.get(f"/endpoints?service_id={nova['id']}").json["endpoints"][0]
+    for path, key in ((f"/services/{nova['id']}", "service"), (f"/endpoints/{own['id']}", "endpoint")):
+        assert cloud.patch(path, {key: {"enabled": False}}).status_code == 403
+        assert cloud.delete(path).status_code == 403
+    assert cloud.patch("/regions/RegionOne", {"region": {"description": "x"}}).status_code == 403
+    assert cloud.delete("/regions/RegionOne").status_code == 403
+    assert cloud.post("/services", {"service": {"type": "compute", "name": "evil"}}).status_code == 409
+    other = register(cloud)
+    assert cloud.patch(f"/services/{other['id']}", {"service": {"type": "identity"}}).status_code == 409
+    for place in ({}, {"region_id": "RegionOne"}, {"region": "RegionOne"}):
+        assert at(cloud, nova["id"], **place).status_code == 409
+    mine = at(cloud, other["id"], region_id="RegionOne").json["endpoint"]
+    moved = cloud.patch(f"/endpoints/{mine['id']}", {"endpoint": {"service_id": nova["id"]}})
+    assert moved.status_code == 409
+    assert cloud.delete(f"/services/{other['id']}").status_code == 204
+    assert cloud.get("/auth/catalog").json["catalog"] == before
+    # another region of it is welcome, and comes behind ours
+    there = at(cloud, nova["id"], region="RegionTwo", url="https://two.example/v2.1").json["endpoint"]
+    found = entries(cloud, "compute")
+    assert [item["region"] for item in found[0]["endpoints"]] == [*["RegionOne"] * 3, "RegionTwo"]
+    assert cloud.patch(f"/endpoints/{there['id']}", {"endpoint": {"region_id": "RegionOne"}}).status_code == 409
+    assert cloud.delete(f"/endpoints/{there['id']}").status_code == 204
+
+
+def test_regions(cloud: Cloud) -> None:
+    made = cloud.post("/regions", {"region": {"description": "d", "parent_region_id": "RegionOne"}})
+    assert made.status_code == 201
+    region = made.json["region"]
+    assert (region["description"], region["parent_region_id"]) == ("d", "RegionOne")
+    assert cloud.get("/regions?parent_region_id=RegionOne").json["regions"] == [region]
+    named = cloud.put("/regions/north", {"region": {"parent_region_id": region["id"]}})
+    assert (named.status_code, named.json["region"]["id"], named.json["region"]["description"]) == (201, "north", "")
+    for answer in (
+        cloud.put("/regions/north", {"region": {}}),
+        cloud.post("/regions", {"region": {"id": "north"}}),
+        cloud.post("/regions", {"region": {"id": "RegionOne"}}),
+    ):
+        assert answer.status_code == 409
+    path = f"/regions/{region['id']}"
+    assert cloud.patch(path, {"region": {"description": None}}).json["region"]["description"] == ""
+    for parent, code in (("north", 400), (region["id"], 400), ("nowhere", 404)):
+        assert cloud.patch(path, {"region": {"parent_region_id": parent}}).status_code == code
+    assert cloud.post("/regions", {"region": {"parent_region_id": "nowhere"}}).status_code == 404
+    assert cloud.put("/regions/a", {"region": {"id": "b"}}).status_code == 400
+    service = register(cloud)
+    endpoint = at(cloud, service["id"], region_id="north").json["endpoint"]
+    assert cloud.delete("/regions/north").status_code == cloud.delete(path).status_code == 403
+    assert cloud.delete(f"/endpoints/{endpoint['id']}").status_code == 204
+    assert cloud.delete(path).status_code == 204
+    assert cloud.get("/regions/north").status_code == 404
+    # the word of v3.0 makes what there is not
+    assert at(cloud, service["id"], region="south").json["endpoint"]["region_id"] == "south"
+    assert cloud.get("/regions/south").status_code == 200
+
+
+def test_what_can_not_be_registered(cloud: Cloud) -> None:
+    service = register(cloud)
+    for given in ({}, {"type": ""}, {"type": "x" * 256}, {"type": "t", "enabled": "True"}, {"type": None}):
+        assert cloud.post("/services", {"service": given}).status_code == 400, given
+    for wrong in (
+        {"interface": "admin2"},
+        {"enabled": "True"},
+        {"url": ""},
+        {"url": "https://a b"},
+        {"url": "https://x/%(admin_token)s"},
+        {"url": "https://x/%(project_id)d"},
+        {"url": "https://x/%(project_id"},
+        {"region_id": "nowhere"},
+        {"service_id": "unknown"},
+    ):
+        assert at(cloud, **{"service_id": service["id"], **wrong}).status_code == 400, wrong
+    made = at(cloud, service["id"], url="https://x/100%/{0}/{user}").json["endpoint"]
+    assert entries(cloud, "orchestration")[0]["endpoints"][0]["url"] == "https://x/100%/{0}/{user}"
+    for wrong in ({"region_id": "nowhere"}, {"service_id": "unknown"}, {"url": "%(x)s"}, {"id": "other"}):
+        assert cloud.patch(f"/endpoints/{made['id']}", {"endpoint": wrong}).status_code == 400, wrong
+    for nouns in ("services", "endpoints", "regions"):
+        assert cloud.patch(f"/{nouns}/unknown", {nouns[:-1]: {}}).status_code == 404
+        assert cloud.delete(f"/{nouns}/unknown").status_code == 404
+
+
+def test_a_service_with_limits_stays(cloud: Cloud) -> None:
+    service = register(cloud)
+    assert cloud.post("/regions", {"region": {"id": "north"}}).status_code == 201
+    limit = {"service_id": service["id"], "region_id": "north", "resource_name": "stacks", "default_limit": 5}
+    made = cloud.post("/registered_limits", {"registered_limits": [limit]})
+    assert made.status_code == 201
+    assert cloud.delete(f"/services/{service['id']}").status_code == 409
+    key = made.json["registered_limits"][0]["id"]
+    assert cloud.delete(f"/registered_limits/{key}").status_code == 204
+    assert cloud.delete(f"/services/{service['id']}").status_code == 204
+
+
+@pytest.mark.parametrize("role", ["member", "manager", "reader", "service"])
+def test_only_administrators_register(cloud: Cloud, role: str) -> None:
+    service = register(cloud)
+    endpoint = at(cloud, service["id"]).json["endpoint"]
+    assert cloud.put("/regions/north", {"region": {}}).status_code == 201
+    _, _, token = cloud.someone(role)
+    given = {"service_id": service["id"], "interface": "public", "url": "https://evil.example"}
+    for method, path, body in (
+        ("POST", "/services", {"service": {"type": "t"}}),
+        ("PATCH", f"/services/{service['id']}", {"service": {}}),
+        ("DELETE", f"/services/{service['id']}", None),
+        ("POST", "/endpoints", {"endpoint": given}),
+        ("PATCH", f"/endpoints/{endpoint['id']}", {"endpoint": {"url": "https://evil.example"}}),
+        ("DELETE", f"/endpoints/{endpoint['id']}", None),
+        ("POST", "/regions", {"region": {}}),
+        ("PUT", "/regions/x", {"region": {}}),
+        ("PATCH", "/regions/north", {"region": {}}),
+        ("DELETE", "/regions/north", None),
+    ):
+        assert cloud.ask(method, path, body, token=token).status_code == 403, path
+        assert cloud.ask(method, path, body, token="").status_code == 401, path
 
 
 def test_ids_of_the_catalog_are_the_same_after_a_restart(cloud: Cloud, settings: Settings, db: Database) -> None:

@@ -1,39 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The catalog: which services there are and where. One table, from which services, endpoints and regions are read too.
+"""The catalog that tokens have: the services that this program is, and behind them those that an operator registered.
 
-Nothing of it is in the database: the services are this program's, at the URL it is called by (or [DEFAULT] public_url).
+Ours are this table and no rows: they are always there, at the URL that the program is called by (or [DEFAULT]
+public_url), and nobody can change or delete them. Registering others is `registry`'s.
 """
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from computeapi import errors, policy
 from computeapi.api.identity import common
-from computeapi.api.identity.common import ADMIN_OR_SYSTEM_READER, ANYONE
+from computeapi.api.identity.common import ANYONE
+from computeapi.db.queries.identity import catalog as queries
 from computeapi.endpoint import Call
 
 REGION = "RegionOne"
 INTERFACES = ("public", "internal", "admin")
 
-RULES = [
-    policy.rule(
-        f"identity:{verb}_{noun}",
-        ANYONE if noun.startswith("region") else ADMIN_OR_SYSTEM_READER,
-        f"{verb.capitalize()} {noun.removesuffix('s')} of the catalog.",
-        ("GET", f"/v3/{noun.rstrip('s')}s" + ("/{id}" if verb == "get" else "")),
-    )
-    for verb, noun in (
-        ("list", "services"),
-        ("get", "service"),
-        ("list", "endpoints"),
-        ("get", "endpoint"),
-        ("list", "regions"),
-        ("get", "region"),
-    )
-] + [policy.rule("identity:get_auth_catalog", ANYONE, "Show the token's catalog.", ("GET", "/v3/auth/catalog"))]
+RULES = [policy.rule("identity:get_auth_catalog", ANYONE, "Show the token's catalog.", ("GET", "/v3/auth/catalog"))]
 
 
 class Service(NamedTuple):
@@ -70,37 +58,67 @@ SERVICES = (
 ENABLED = ("identity", "compute", "compute_legacy", "image", "network", "block-storage", "volumev3")
 
 
-def _services() -> Iterator[Service]:
+def ours() -> Iterator[Service]:
+    """The services that are served here."""
     return (service for service in SERVICES if service.type in ENABLED)
 
 
-def service_ids() -> set[str]:
-    """The ids of all services there are."""
-    return {service.id for service in _services()}
+def of(call: Call, project_id: str | None, user_id: str) -> list[dict[str, Any]]:
+    """The catalog of a token: as its body has it. Ours come first."""
+    with call.services.db.read() as conn:
+        registered, elsewhere = queries.registered(conn), queries.elsewhere(conn)
+    known = {"project_id": project_id, "tenant_id": project_id, "user_id": user_id}
+    shown = _ours_of(call, project_id)
+    found = {service["id"]: service for service in shown}
+    for row in registered:
+        if row["service_id"] not in found:
+            new = {"endpoints": [], "id": row["service_id"], "type": row["type"], "name": row["name"]}
+            found[row["service_id"]] = new
+            shown.append(new)
+    for row in registered + elsewhere:
+        url = filled(row["url"], known) if row["id"] else None
+        if url is not None and row["service_id"] in found:
+            found[row["service_id"]]["endpoints"].append(_entry(row["id"], row["interface"], row["region_id"], url))
+    return shown
 
 
-def of(call: Call, project_id: str | None) -> list[dict[str, Any]]:
-    """The catalog of a token: as its body has it."""
+def _ours_of(call: Call, project_id: str | None) -> list[dict[str, Any]]:
     shown = []
-    for service in _services():
+    for service in ours():
         if project_id is None and "{project_id}" in service.path:
             continue
-        url = _url(call, service).format(project_id=project_id)
-        endpoints = [
-            {
-                "id": service.endpoint_id(interface),
-                "interface": interface,
-                "region_id": REGION,
-                "region": REGION,
-                "url": url,
-            }
-            for interface in INTERFACES
-        ]
+        place = url(call, service).format(project_id=project_id)
+        endpoints = [_entry(service.endpoint_id(interface), interface, REGION, place) for interface in INTERFACES]
         shown.append({"endpoints": endpoints, "id": service.id, "type": service.type, "name": service.name})
     return shown
 
 
-def _url(call: Call, service: Service) -> str:
+def _entry(key: str, interface: str, region: str | None, place: str) -> dict[str, Any]:
+    return {"id": key, "interface": interface, "region_id": region, "region": region, "url": place}
+
+
+_VARIABLE = re.compile(r"[%$]\(([^()]*)\)(s?)")
+_VARIABLES = frozenset(("project_id", "tenant_id", "user_id"))
+
+
+def check_url(text: str) -> None:
+    """Raise BadRequest for a URL with variables that the catalog could not fill in."""
+    names = _VARIABLE.findall(text)
+    whole = len(names) == text.count("%(") + text.count("$(")
+    if not whole or any(name not in _VARIABLES or not letter for name, letter in names):
+        known = ", ".join(sorted(_VARIABLES))
+        raise errors.BadRequest(f"Malformed endpoint URL: it may have %(name)s with one of {known}.")
+
+
+def filled(text: str, known: Mapping[str, str | None]) -> str | None:
+    """A registered URL with its variables filled in; None where the token has nothing to fill in."""
+    names = {name for name, _ in _VARIABLE.findall(text)}
+    if any(known.get(name) is None for name in names):
+        return None
+    return _VARIABLE.sub(lambda found: str(known[found[1]]), text)
+
+
+def url(call: Call, service: Service) -> str:
     """Where a service is; another's, where the settings say so. {project_id} is left in it."""
     settings = call.services.settings
     outside = {
@@ -112,97 +130,12 @@ def _url(call: Call, service: Service) -> str:
     return outside.get(service.type) or call.host_url + service.path
 
 
-# --- views ---
-
-
-def _show_service(call: Call, service: Service) -> dict[str, Any]:
-    return {
-        "id": service.id,
-        "name": service.name,
-        "type": service.type,
-        "description": service.description,
-        "enabled": True,
-        "links": common.self_link(call, "services", service.id),
-    }
-
-
-def _show_endpoint(call: Call, service: Service, interface: str) -> dict[str, Any]:
-    key = service.endpoint_id(interface)
-    return {
-        "id": key,
-        "interface": interface,
-        "region_id": REGION,
-        "region": REGION,
-        "service_id": service.id,
-        "url": _url(call, service).replace("{project_id}", "%(project_id)s"),
-        "enabled": True,
-        "links": common.self_link(call, "endpoints", key),
-    }
-
-
-def _show_region(call: Call) -> dict[str, Any]:
-    return {
-        "id": REGION,
-        "description": "",
-        "parent_region_id": None,
-        "links": common.self_link(call, "regions", REGION),
-    }
-
-
-# --- handlers ---
+# --- handler ---
 
 
 def show_auth_catalog(call: Call) -> dict[str, Any]:
     """GET /v3/auth/catalog. Raises Forbidden for a token without a project."""
     if not call.context.project_id:
         raise errors.Forbidden("A project-scoped token is needed for a catalog.")
-    return {"catalog": of(call, call.context.project_id), "links": {"self": common.here(call)}}
-
-
-def list_services(call: Call) -> dict[str, Any]:
-    """GET /v3/services, by name and type."""
-    return common.collection(
-        call, "services", _matching(call, [_show_service(call, s) for s in _services()], "name", "type")
-    )
-
-
-def list_endpoints(call: Call) -> dict[str, Any]:
-    """GET /v3/endpoints, by interface, service_id, region_id."""
-    shown = [_show_endpoint(call, service, interface) for service in _services() for interface in INTERFACES]
-    return common.collection(
-        call, "endpoints", _matching(call, shown, "interface", "service_id", "region_id", "region")
-    )
-
-
-def list_regions(call: Call) -> dict[str, Any]:
-    """GET /v3/regions, by parent_region_id."""
-    return common.collection(call, "regions", _matching(call, [_show_region(call)], "parent_region_id"))
-
-
-def show_service(call: Call) -> dict[str, Any]:
-    """GET /v3/services/{id}."""
-    return {"service": _one(call, "service", [_show_service(call, service) for service in _services()])}
-
-
-def show_endpoint(call: Call) -> dict[str, Any]:
-    """GET /v3/endpoints/{id}."""
-    shown = [_show_endpoint(call, service, interface) for service in _services() for interface in INTERFACES]
-    return {"endpoint": _one(call, "endpoint", shown)}
-
-
-def show_region(call: Call) -> dict[str, Any]:
-    """GET /v3/regions/{id}."""
-    return {"region": _one(call, "region", [_show_region(call)])}
-
-
-def _matching(call: Call, shown: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
-    wanted = common.filters(call, *names)
-    return [item for item in shown if all(item[name] == value for name, value in wanted.items())]
-
-
-def _one(call: Call, word: str, shown: list[dict[str, Any]]) -> dict[str, Any]:
-    key = call.params["key"]
-    for item in shown:
-        if item["id"] == key:
-            return item
-    raise errors.NotFound(f"Could not find {word}: {key}.")
+    shown = of(call, call.context.project_id, call.context.user_id)
+    return {"catalog": shown, "links": {"self": common.here(call)}}

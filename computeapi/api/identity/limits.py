@@ -6,11 +6,14 @@ Our own quotas are not among them: they are the Compute API's (os-quota-sets).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+from sqlalchemy import Connection
 
 from computeapi import errors, policy
 from computeapi.api import parameters
-from computeapi.api.identity import catalog, common
+from computeapi.api.identity import common, registry
 from computeapi.api.identity.common import ADMIN, ADMIN_OR_SYSTEM_READER, ANYONE, Row
 from computeapi.db.models import Domain, Project
 from computeapi.db.queries.identity import accounts
@@ -96,9 +99,8 @@ def show_registered(call: Call) -> dict[str, Any]:
 def register(call: Call) -> dict[str, Any]:
     """POST /v3/registered_limits: all or none."""
     given = [{"region_id": None, "description": None, **item} for item in call.body["registered_limits"]]
-    for item in given:
-        _check_service(item)
     with call.services.db.write() as conn:
+        _check_service(conn, given)
         rows = queries.register(conn, given)
     return common.collection(call, "registered_limits", [_view(call, "registered_limits", row) for row in rows])
 
@@ -106,8 +108,8 @@ def register(call: Call) -> dict[str, Any]:
 def update_registered(call: Call) -> dict[str, Any]:
     """PATCH /v3/registered_limits/{id}."""
     given = call.body["registered_limit"]
-    _check_service(given)
     with call.services.db.write() as conn:
+        _check_service(conn, [given])
         row = queries.change_registered(conn, call.params["key"], given)
     return {"registered_limit": _view(call, "registered_limits", row)}
 
@@ -152,10 +154,10 @@ def create(call: Call) -> dict[str, Any]:
     nothing = {"project_id": None, "domain_id": None, "region_id": None, "description": None}
     given = [{**nothing, **item} for item in call.body["limits"]]
     for item in given:
-        _check_service(item)
         if bool(item["project_id"]) == bool(item["domain_id"]):
             raise errors.BadRequest("A limit is of a project or of a domain: one of both ids is asked for.")
     with call.services.db.write() as conn:
+        _check_service(conn, given)
         for model, name in ((Project, "project_id"), (Domain, "domain_id")):
             wanted = {item[name] for item in given if item[name]}
             known = {row["id"] for row in accounts.listed(conn, model, [model.id.in_(wanted)])}
@@ -182,8 +184,9 @@ def show_model(_call: Call) -> dict[str, Any]:
     return {"model": {"name": "flat", "description": "A limit holds for one project, whatever is above or below it."}}
 
 
-def _check_service(item: Row) -> None:
-    if "service_id" in item and item["service_id"] not in catalog.service_ids():
-        raise errors.BadRequest(f"Could not find service: {item['service_id']}.")
-    if item.get("region_id") not in (None, catalog.REGION):
-        raise errors.BadRequest(f"Could not find region: {item['region_id']}.")
+def _check_service(conn: Connection, items: Iterable[Row]) -> None:
+    """Raise BadRequest where one of them is about a service or a region that is not in the catalog."""
+    for key in {item["service_id"] for item in items if "service_id" in item}:
+        registry.require_service(conn, key)
+    for key in {item["region_id"] for item in items if item.get("region_id") is not None}:
+        registry.require_region(conn, key)

@@ -16,6 +16,7 @@ from computeapi.api.identity import (
     groups,
     limits,
     projects,
+    registry,
     roles,
     tokens,
     users,
@@ -27,6 +28,7 @@ RULES: list[Any] = [
     *common.RULES,
     *tokens.RULES,
     *catalog.RULES,
+    *registry.RULES,
     *domains.RULES,
     *projects.RULES,
     *users.RULES,
@@ -57,12 +59,38 @@ _TABLE: dict[str, dict[str, Endpoint]] = {
     "/v3/auth/system": {"GET": endpoint(tokens.show_system, "identity:get_auth_system")},
     "/v3/auth/catalog": {"GET": endpoint(catalog.show_auth_catalog, "identity:get_auth_catalog")},
     # --- catalog ---
-    "/v3/services": {"GET": endpoint(catalog.list_services, "identity:list_services")},
-    "/v3/services/{key}": {"GET": endpoint(catalog.show_service, "identity:get_service")},
-    "/v3/endpoints": {"GET": endpoint(catalog.list_endpoints, "identity:list_endpoints")},
-    "/v3/endpoints/{key}": {"GET": endpoint(catalog.show_endpoint, "identity:get_endpoint")},
-    "/v3/regions": {"GET": endpoint(catalog.list_regions, "identity:list_regions")},
-    "/v3/regions/{key}": {"GET": endpoint(catalog.show_region, "identity:get_region")},
+    "/v3/services": {
+        "GET": endpoint(registry.list_services, "identity:list_services"),
+        "POST": endpoint(registry.create_service, "identity:create_service", body=registry.CREATE_SERVICE, status=201),
+    },
+    "/v3/services/{key}": {
+        "GET": endpoint(registry.show_service, "identity:get_service"),
+        "PATCH": endpoint(registry.update_service, "identity:update_service", body=registry.UPDATE_SERVICE),
+        "DELETE": endpoint(registry.delete_service, "identity:delete_service", status=204),
+    },
+    "/v3/endpoints": {
+        "GET": endpoint(registry.list_endpoints, "identity:list_endpoints"),
+        "POST": endpoint(
+            registry.create_endpoint, "identity:create_endpoint", body=registry.CREATE_ENDPOINT, status=201
+        ),
+    },
+    "/v3/endpoints/{key}": {
+        "GET": endpoint(registry.show_endpoint, "identity:get_endpoint"),
+        "PATCH": endpoint(registry.update_endpoint, "identity:update_endpoint", body=registry.UPDATE_ENDPOINT),
+        "DELETE": endpoint(registry.delete_endpoint, "identity:delete_endpoint", status=204),
+    },
+    "/v3/regions": {
+        "GET": endpoint(registry.list_regions, "identity:list_regions"),
+        "POST": endpoint(registry.create_region, "identity:create_region", body=registry.REGION_BODY, status=201),
+    },
+    "/v3/regions/{key}": {
+        "GET": endpoint(registry.show_region, "identity:get_region"),
+        "PUT": endpoint(
+            registry.create_region_with_id, "identity:create_region", body=registry.REGION_BODY, status=201
+        ),
+        "PATCH": endpoint(registry.update_region, "identity:update_region", body=registry.REGION_BODY),
+        "DELETE": endpoint(registry.delete_region, "identity:delete_region", status=204),
+    },
     # --- domains ---
     "/v3/domains": {
         "GET": endpoint(domains.index, "identity:list_domains"),

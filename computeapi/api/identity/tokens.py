@@ -121,7 +121,7 @@ def view(call: Call, about: Described) -> dict[str, Any]:
             "restricted": not about.credential["unrestricted"],
         }
     if "nocatalog" not in call.query:
-        shown["catalog"] = catalog.of(call, claims.project_id)
+        shown["catalog"] = catalog.of(call, claims.project_id, claims.user_id)
     return {"token": shown}
 
 

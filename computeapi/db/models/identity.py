@@ -159,6 +159,46 @@ class Revocation(Base):
     expires_at: Mapped[Time] = mapped_column(index=True)
 
 
+class Service(Base):
+    """A service of others in the catalog. Those that this program serves are no rows (api/identity/catalog.py)."""
+
+    __tablename__ = "catalog_services"
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    type: Mapped[Name]
+    enabled: Mapped[int] = mapped_column(default=1)
+    extra_json: Mapped[Json] = mapped_column(default="{}")  # its name and description are here
+
+
+class Endpoint(Base):
+    """Where such a service is, or another cloud's service of a type of ours. `url` may have %(project_id)s in it."""
+
+    __tablename__ = "catalog_endpoints"
+    __table_args__ = (
+        Index("ix_catalog_endpoints_service_id", "service_id"),
+        Index("ix_catalog_endpoints_region_id", "region_id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    service_id: Mapped[Id]
+    interface: Mapped[str] = mapped_column(String(8))  # public | internal | admin
+    region_id: Mapped[Name | None]
+    url: Mapped[LongText]
+    enabled: Mapped[int] = mapped_column(default=1)
+    extra_json: Mapped[Json] = mapped_column(default="{}")
+
+
+class Region(Base):
+    """A region of endpoints; our own, RegionOne, is no row."""
+
+    __tablename__ = "catalog_regions"
+
+    id: Mapped[Name] = mapped_column(primary_key=True)
+    description: Mapped[LongText] = mapped_column(default="")
+    parent_region_id: Mapped[Name | None]
+    extra_json: Mapped[Json] = mapped_column(default="{}")
+
+
 class RegisteredLimit(Base):
     """The default of a unified limit: how much of a resource a project may have of a service."""
 

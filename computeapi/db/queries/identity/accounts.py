@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Domains, projects, users and groups: one set of statements for the four, and what deleting each takes with it.
+Roles and what the catalog registers are read and written by the same statements.
 
 A row is a mapping of column names; `extra_json` in it is parsed as `extra`. Names are unique in their domain.
 """
@@ -19,11 +20,14 @@ from computeapi.db.models import (
     ApplicationCredential,
     Assignment,
     Domain,
+    Endpoint,
     Group,
     GroupMember,
     Limit,
     Project,
+    Region,
     Role,
+    Service,
     User,
 )
 from computeapi.db.queries.identity import revocations
@@ -48,6 +52,17 @@ COLUMNS: dict[Any, tuple[Any, ...]] = {
     User: (User.id, User.name, User.domain_id, User.default_project_id, User.enabled, User.extra_json),
     Group: (Group.id, Group.name, Group.domain_id, Group.description, Group.extra_json),
     Role: (Role.id, Role.name, Role.description, Role.extra_json),
+    Service: (Service.id, Service.type, Service.enabled, Service.extra_json),
+    Endpoint: (
+        Endpoint.id,
+        Endpoint.service_id,
+        Endpoint.interface,
+        Endpoint.region_id,
+        Endpoint.url,
+        Endpoint.enabled,
+        Endpoint.extra_json,
+    ),
+    Region: (Region.id, Region.description, Region.parent_region_id, Region.extra_json),
 }
 
 
@@ -178,7 +193,7 @@ def create(conn: Connection, model: Any, values: Mapping[str, Any]) -> Row:
     try:
         conn.execute(insert(model).values(**stored))
     except IntegrityError:
-        raise _taken(model, stored["name"]) from None
+        raise _taken(model, str(stored.get("name", stored["id"]))) from None
     return get(conn, model, stored["id"])
 
 
