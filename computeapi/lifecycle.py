@@ -76,7 +76,8 @@ _HARD_REBOOT_TASKS = (
 )
 _PLUGGED = (ACTIVE, PAUSED, STOPPED)
 _SETTLED = (ACTIVE, PAUSED, SUSPENDED, STOPPED, RESCUED, RESIZED, ERROR)
-_HAS_VOLUMES = (ACTIVE, PAUSED, STOPPED, RESIZED, SOFT_DELETED, SHELVED)
+_HAS_VOLUMES = (ACTIVE, PAUSED, STOPPED, RESIZED, SOFT_DELETED)  # shelved ones from 2.20 on
+_HOST_FIRST = ("start", "stop")  # a server that is nowhere is told so, whatever its state
 _COPIED = (ACTIVE, STOPPED, PAUSED, SUSPENDED)
 
 
@@ -233,9 +234,10 @@ def begin(
     if name in ("delete", "force_delete"):
         _begin_delete(conn, services, context, now, action)
         return
+    if now.host is not None or name not in _HOST_FIRST:
+        check_state(now, action.says, action.vm_states, action.task_states)
     if now.host is None:
         raise errors.Conflict(f"Instance {now.uuid} is not ready")
-    check_state(now, action.says, action.vm_states, action.task_states)
     enter(conn, now, action)
     enqueue(conn, services, context, now, action, now.host, payload, hosts=hosts)
 

@@ -35,10 +35,12 @@ _NEEDS_SHARED = (
 _NEEDS_OWN = "Block migration can not be used with shared storage."
 
 
-def _locked(conn: Connection, server: ServerRow) -> ServerRow:
+def _checked(conn: Connection, services: Services, context: Context, server: ServerRow, name: str) -> ServerRow:
+    """The server as it is now, locked, where the action `name` may be begun. Raises what `begin` raises."""
     now = lock_row(conn, server.id)
     if now is None:
         raise errors.NotFound(f"Instance {server.uuid} could not be found.")
+    lifecycle.check(services, context, now, name)
     if now.host is None:
         raise errors.Conflict(f"Instance {now.uuid} is not ready")
     return now
@@ -164,8 +166,7 @@ def start_resize(
     Where there is no room the server stays as it is, and its log says why, as in Nova. Raises what `begin` raises, and
     Conflict where the host does not answer.
     """
-    now = _locked(conn, server)
-    lifecycle.check(services, context, now, "resize")
+    now = _checked(conn, services, context, server, "resize")
     _check_up(conn, services, now)
     left = _release_stale(conn, now)
     new = migrations.flavor_columns(flavor_id, flavor_json, now)
@@ -205,8 +206,7 @@ def _check_up(conn: Connection, desk: Desk, now: ServerRow) -> None:
 
 def start_migrate(conn: Connection, services: Services, context: Context, server: ServerRow) -> None:
     """Start a cold migration to a host that the scheduler chooses. Raises BadRequest where there is none."""
-    now = _locked(conn, server)
-    lifecycle.check(services, context, now, "migrate")
+    now = _checked(conn, services, context, server, "migrate")
     _check_up(conn, services, now)
     try:
         _migrate(conn, services, context, now)
@@ -234,8 +234,7 @@ def start_live_migration(
     `block`: True copies the disks, False asks for shared storage, None does what is needed. Raises BadRequest where
     there is no host, or it does not fit.
     """
-    now = _locked(conn, server)
-    lifecycle.check(services, context, now, "live_migrate")
+    now = _checked(conn, services, context, server, "live_migrate")
     if not scheduler.is_alive(conn, services.settings, str(now.host)):
         raise errors.BadRequest(f"Compute service of {now.host} is unavailable at this time.")
     if host is not None:
@@ -301,8 +300,7 @@ def start_evacuation(
     All that was under way is ended; the lost host finds its writes refused, and cleans up when it is back. Raises
     BadRequest where the host is not lost, or no other fits.
     """
-    now = _locked(conn, server)
-    lifecycle.check(services, context, now, "evacuate")
+    now = _checked(conn, services, context, server, "evacuate")
     if scheduler.is_alive(conn, services.settings, str(now.host)):
         raise errors.BadRequest(f"Compute service of {now.host} is still in use.")
 

@@ -526,6 +526,20 @@ def test_a_server_that_is_nowhere(cloud: Cloud) -> None:
     answer = ask(cloud, server_id, "stop")
     assert answer.status_code == 409
     assert answer.json["conflictingRequest"]["message"] == f"Instance {server_id} is not ready"
+    for name in (
+        "reboot_hard",
+        "pause",
+        "migrate",
+        "live_migrate",
+        "resize",
+    ):  # states come first, but for start and stop
+        cloud.put(server_id, vm_state="shelved_offloaded")
+        answer = ask(cloud, server_id, name)
+        assert answer.status_code == 409
+        assert answer.json["conflictingRequest"]["message"] == (
+            f"Cannot '{ACTIONS[name].says}' instance {server_id} while it is in vm_state shelved_offloaded"
+        )
+    assert "is not ready" in ask(cloud, server_id, "start").text
     assert cloud.api.delete(f"/servers/{server_id}").status_code == 204
     assert cloud.api.get(f"/servers/{server_id}").status_code == 404
 

@@ -285,6 +285,9 @@ def test_reserve(admin: Api, db: Database, network: str, make_server: MakeServer
     assert "10.1.0.5" in make_server(network=network).addresses_json
     assert admin.post("/os-fixed-ips/10.1.0.1/action", {"unreserve": None}).status_code == 400
     assert admin.post("/os-fixed-ips/192.0.2.1/action", {"reserve": None}).status_code == 404
+    for odd in ("x", 1, ["x"], {"a": "b"}):
+        for name in ("reserve", "unreserve"):
+            assert admin.post("/os-fixed-ips/10.1.0.4/action", {name: odd}).status_code == 400
     assert admin.post("/os-fixed-ips/192.0.2.1/action", {"unreserve": None}).status_code == 404
     assert admin.post("/os-fixed-ips/x/action", {"reserve": None}).status_code == 400
     assert admin.post("/os-fixed-ips/10.1.0.4/action", {"nonsense": None}).status_code == 400

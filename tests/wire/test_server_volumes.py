@@ -197,6 +197,12 @@ def test_states_and_locks(api: Api, admin: Api, compute: Compute, boot: Boot) ->
     assert status(api, volume_id) == "in-use"
     api.post(f"/servers/{server_id}/action", {"resume": None})
     compute.work()
+    api.post(f"/servers/{server_id}/action", {"shelve": None})
+    compute.work()
+    for answer in (api.post(url, {"volumeAttachment": {"volumeId": other}}), api.delete(f"{url}/{volume_id}")):
+        assert (answer.status_code, answer.json["conflictingRequest"]["code"]) == (409, 409)
+    api.post(f"/servers/{server_id}/action", {"unshelve": None})
+    compute.work()
     api.post(f"/servers/{server_id}/action", {"lock": None})
     assert api.post(url, {"volumeAttachment": {"volumeId": other}}).status_code == 409
     assert api.delete(f"{url}/{volume_id}").status_code == 409

@@ -7,6 +7,7 @@ import ipaddress
 from typing import Any
 
 from computeapi import errors
+from computeapi.api import parameters as p
 from computeapi.db.queries import addresses
 from computeapi.db.queries import nova_networks as queries
 from computeapi.endpoint import Call, Endpoint, endpoint
@@ -79,6 +80,6 @@ def unreserve(call: Call) -> None:
 
 
 ACTIONS: dict[str, Endpoint] = {
-    "reserve": endpoint(reserve, FIXED_IPS, body={}, status=202, until=LAST),
-    "unreserve": endpoint(unreserve, FIXED_IPS, body={}, status=202, until=LAST),
+    "reserve": endpoint(reserve, FIXED_IPS, body=p.wrapped("reserve", p.none), status=202, until=LAST),
+    "unreserve": endpoint(unreserve, FIXED_IPS, body=p.wrapped("unreserve", p.none), status=202, until=LAST),
 }

@@ -189,7 +189,7 @@ def delete(call: Call) -> None:
         lock_row(conn, server.id)
         device = _attached(conn, call, volume_id)
         if device.boot_index == 0:
-            raise errors.Forbidden("Cannot detach a root device volume")
+            raise errors.BadRequest("Cannot detach a root device volume")
         lifecycle.begin(conn, call.services, call.context, server, "detach_volume", {"device": device.uuid})
         call.services.volumes.detaching(conn, call.context, volume_id, str(device.attachment_id))
 
