@@ -149,6 +149,9 @@ class Settings:
         500, "libvirt", "How long a guest may stand still at the end of its live migration, milliseconds."
     )
     virt_type: str = _option("auto", "libvirt", "auto: KVM where it works.", choices=("auto", "kvm", "qemu"))
+    device_spec: str = _option(
+        "", "pci", "PCI devices that os-pci shows: a JSON list of objects with vendor_id, product_id, address (with *)."
+    )
     api_metrics_listen: str = _option(
         "", "metrics", "Address and port of the API's Prometheus metrics, such as 127.0.0.1:9284. Empty: none."
     )

@@ -27,7 +27,7 @@ from sqlalchemy import Connection, insert, select, update
 from computeapi import clock, journal
 from computeapi.backends import network, volume
 from computeapi.backends.image.base import ImageBackend
-from computeapi.compute import reconcile, runner, sweeps
+from computeapi.compute import pci, reconcile, runner, sweeps
 from computeapi.compute.metadata.service import MetadataService
 from computeapi.compute.operation import Ended, Tools, uncounted
 from computeapi.compute.operations import firewall, networks
@@ -380,6 +380,7 @@ def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | 
             "memory_mb": info.memory_mb,
             "disk_gb": info.disk_gb,
             "cpu_info_json": orjson.dumps(info.cpu_info).decode(),
+            "pci_json": orjson.dumps(pci.offered(info.pci, settings.device_spec)).decode(),
             "capabilities_json": orjson.dumps(asdict(info.peer) if info.peer else {}).decode(),
         }
     known = conn.execute(select(Host.epoch).where(Host.name == name).with_for_update()).first()

@@ -116,6 +116,7 @@ class HostInfo:
     disk_gb: int
     cpu_info: dict[str, Any] = field(default_factory=dict)
     peer: Peer | None = None  # as other hosts need to know it
+    pci: list[dict[str, Any]] = field(default_factory=list)  # every PCI device, as computeapi.db.queries.pci has them
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ class SimulatedHypervisor(Hypervisor):
         self._state_dir = state_dir
         self.vcpus, self.memory_mb, self.disk_gb = vcpus, memory_mb, disk_gb
         self.delays = dict(delays or {})
+        self.pci: list[dict[str, Any]] = []
         self.gone = False
         self.calls: Counter[str] = Counter()
         self._capabilities = capabilities or Capabilities(
@@ -134,6 +135,7 @@ class SimulatedHypervisor(Hypervisor):
             return
         self.delays |= options.get("delays", {})
         self.pool = str(options.get("pool", self.pool))
+        self.pci = options.get("pci", [])
         for name in ("vcpus", "memory_mb", "disk_gb"):
             setattr(self, name, int(options.get(name, getattr(self, name))))
 
@@ -169,7 +171,7 @@ class SimulatedHypervisor(Hypervisor):
     def host_info(self) -> HostInfo:
         info = {"arch": "x86_64", "model": "simulated", "vendor": "computeapi", "features": [], "topology": {}}
         peer = Peer(self.host, f"simulator:///{self.host}", pool=self.pool or f"own-{self.host}")
-        return HostInfo(self.host, "simulator", 1000000, self.vcpus, self.memory_mb, self.disk_gb, info, peer)
+        return HostInfo(self.host, "simulator", 1000000, self.vcpus, self.memory_mb, self.disk_gb, info, peer, self.pci)
 
     # --- storage ---
 

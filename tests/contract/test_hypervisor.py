@@ -129,6 +129,14 @@ def test_host_info(subject: Subject) -> None:
     assert info.hypervisor_version > 999_999
     assert min(info.vcpus, info.memory_mb, info.disk_gb) > 0
     assert {"arch", "model", "vendor", "topology", "features"} <= set(info.cpu_info)
+    if info.hypervisor_type != "simulator":
+        devices = {path.name: path for path in Path("/sys/bus/pci/devices").iterdir()}
+        assert {device["address"] for device in info.pci} == set(devices)
+        for device in info.pci:
+            path = devices[device["address"]]
+            for name in ("vendor", "product"):
+                file = path / ("vendor" if name == "vendor" else "device")
+                assert file.read_text().strip() == f"0x{device[f'{name}_id']}"
 
 
 def test_a_base_is_asked_for_once(subject: Subject) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""os-pci: the PCI devices of the hosts that guests may have (pci.py of Nova 13)."""
+"""os-pci: the PCI devices of the hosts (pci.py of Nova 13), those that `[pci] device_spec` offers."""
 
 from __future__ import annotations
 

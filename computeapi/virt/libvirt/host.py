@@ -10,6 +10,7 @@ from typing import Any
 import libvirt
 
 from computeapi.virt.base import HostInfo
+from computeapi.virt.libvirt import pci
 from computeapi.virt.libvirt.connection import Connection
 from computeapi.virt.libvirt.errors import unless
 from computeapi.virt.libvirt.xml import parse
@@ -68,6 +69,7 @@ class HostProbe:
                 memory_mb=_memory_mb(conn, info[1]),
                 disk_gb=disk_gb,
                 cpu_info=_cpu_info(conn.getCapabilities()),
+                pci=pci.devices(conn),
             )
 
 
