@@ -130,7 +130,7 @@ def test_host_info(subject: Subject) -> None:
     assert min(info.vcpus, info.memory_mb, info.disk_gb) > 0
     assert {"arch", "model", "vendor", "topology", "features"} <= set(info.cpu_info)
     if info.hypervisor_type != "simulator":
-        devices = {path.name: path for path in Path("/sys/bus/pci/devices").iterdir()}
+        devices = {path.name: path for path in Path("/sys/bus/pci/devices").glob("*")}
         assert {device["address"] for device in info.pci} == set(devices)
         for device in info.pci:
             path = devices[device["address"]]
