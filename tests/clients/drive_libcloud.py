@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""apache-libcloud's driver of the Compute API alone (`api_version` 1.1): servers, images, nova-network's families.
+"""apache-libcloud's driver of the Compute API alone (`api_version` 1.1): servers, images, volumes, networks' families.
 
 Run by test_libcloud.py in the old clients' environment.
 """
@@ -128,6 +128,7 @@ def servers(driver: Any, size: Any, image: NodeImage) -> None:
     assert driver.ex_get_metadata(node)["c"] == "d"
     assert driver.ex_set_server_name(node, "renamed").name == "renamed"
     addresses(driver, node)
+    volumes(driver, node)
     for call, state in (
         (driver.ex_pause_node, "paused"),
         (driver.ex_unpause_node, "active"),
@@ -168,6 +169,33 @@ def addresses(driver: Any, node: Any) -> None:
     assert floating.ip_address in {one.ip_address for one in driver.ex_list_floating_ips()}
     assert driver.ex_delete_floating_ip(floating)
     assert {one.name for one in driver.ex_get_node_security_groups(node)} == {"default", "of-node"}
+
+
+def volumes(driver: Any, node: Any) -> None:
+    """os-volumes and os-snapshots: made, attached, taken a snapshot of, and gone."""
+
+    def status(volume: Any) -> str:
+        return str(driver.ex_get_volume(volume.id).extra["state"])
+
+    volume = driver.create_volume(1, "lib-volume")
+    wait_until(lambda: status(volume) == "available")
+    assert (volume.name, volume.size) == ("lib-volume", 1)
+    assert driver.attach_volume(node, volume, "/dev/vdb")
+    wait_until(lambda: status(volume) == "in-use")
+    (attached,) = [one for one in driver.list_volumes() if one.id == volume.id]
+    assert [one["serverId"] for one in attached.extra["attachments"]] == [node.id]
+    refused(400, driver.attach_volume, node, volume)
+    assert driver.detach_volume(attached)
+    wait_until(lambda: status(volume) == "available")
+    snapshot = driver.create_volume_snapshot(volume, "lib-snapshot")
+    wait_until(lambda: [one.state for one in driver.list_volume_snapshots(volume)] == ["available"])
+    copy = driver.create_volume(1, "lib-copy", snapshot=snapshot)
+    wait_until(lambda: status(copy) == "available")
+    assert driver.destroy_volume(copy)
+    driver.destroy_volume_snapshot(snapshot)  # it says False: Nova answers 202, and libcloud waits for 204
+    wait_until(lambda: all(one.id != snapshot.id for one in driver.ex_list_snapshots()))
+    assert driver.destroy_volume(volume)
+    wait_until(lambda: {volume.id, copy.id}.isdisjoint(one.id for one in driver.list_volumes()))
 
 
 if __name__ == "__main__":
