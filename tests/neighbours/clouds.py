@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +25,14 @@ _USERS = (
     ("wonderland", "rita", "reader"),
     ("looking-glass", "tweedledee", "member"),
 )
+ALICE = ("alice", "wonderland")
 _SERVICE_ADMINS = ("computeapi", "neutron", "cinder")
 
 
 @dataclass
 class NeighbourCloud(Cloud):
-    """Its own identity, image and volume services are off; who asks is known by Keystone. `uses` are more settings,
-    by the names of their variables."""
+    """Its own identity, image, network and volume services are off; who asks is known by Keystone. `uses` are more
+    settings, by the names of their variables."""
 
     neighbours: Neighbours | None = None
     uses: dict[str, str] = field(default_factory=dict)
@@ -48,6 +50,7 @@ class NeighbourCloud(Cloud):
             "OS_IMAGE__IMAGE_URL": self.neighbours.glance,
             "OS_VOLUME__VOLUME_URL": self.neighbours.cinder,
             "OS_VOLUME__VOLUME_DIRECTORY": str(self.neighbours.volumes),
+            "OS_NETWORK__NETWORK_URL": self.neighbours.neutron,
             "OS_CLIENT_CONFIG_FILE": str(self.neighbours.directory / "clouds.yaml"),
             **self.uses,
         }
@@ -67,10 +70,8 @@ def service(neighbours: Neighbours, kind: str, user: str = "admin", project: str
 
 
 def ask_neutron(neighbours: Neighbours, user: str = "admin", project: str = "admin") -> Adapter:
-    """The same of Neutron, whatever the catalog says."""
-    adapter = service(neighbours, "network", user, project)
-    adapter.endpoint_override = neighbours.neutron
-    return adapter
+    """The same of Neutron."""
+    return service(neighbours, "network", user, project)
 
 
 def write_clouds(neighbours: Neighbours) -> None:
@@ -115,7 +116,7 @@ def fill_keystone(neighbours: Neighbours, endpoints: dict[str, str]) -> None:
 def fill_neutron(neighbours: Neighbours) -> dict[str, Any]:
     """The shared network `private` (10.7.0.0/24) behind a router, and the external network `public`
     (203.0.113.0/24); each by its name."""
-    neutron = ask_neutron(neighbours)
+    neutron = service(neighbours, "network")
 
     def make(noun: str, **values: Any) -> Any:
         return neutron.post(f"/v2.0/{noun}s", json={noun: values}).json()[noun]
@@ -137,3 +138,22 @@ def fill_cinder(neighbours: Neighbours) -> None:
     for name in ("files", "fake"):
         specs = {"volume_backend_name": name}
         cinder.post("/types", json={"volume_type": {"name": name, "extra_specs": specs}})
+
+
+def boot(neighbours: Neighbours, nova: Adapter, **more: Any) -> str:
+    """A server's id; it runs."""
+    (network,) = service(neighbours, "network", *ALICE).get("/v2.0/networks?name=private").json()["networks"]
+    flavors = {each["name"]: each["id"] for each in nova.get("/flavors").json()["flavors"]}
+    body = {"name": "carpenter", "flavorRef": flavors["m1.nano"], "networks": [{"uuid": network["id"]}], **more}
+    server_id = str(nova.post("/servers", json={"server": body}).json()["server"]["id"])
+    wait(lambda: nova.get(f"/servers/{server_id}").json()["server"]["status"], "ACTIVE", "BUILD")
+    return server_id
+
+
+def wait(ask: Any, wanted: str, *meanwhile: str) -> None:
+    """Until what `ask` says is as wanted, and not what it may be meanwhile."""
+    until = time.monotonic() + 120
+    while (said := ask()) != wanted:
+        assert said in meanwhile, f"{said}, not {wanted}"
+        assert time.monotonic() < until, f"still {said}"
+        time.sleep(0.3)

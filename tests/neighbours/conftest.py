@@ -9,7 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.clients.clouds import Cloud
-from tests.neighbours.clouds import NeighbourCloud, fill_cinder, fill_keystone, fill_neutron, write_clouds
+from tests.neighbours.clouds import (
+    ALICE,
+    NeighbourCloud,
+    fill_cinder,
+    fill_keystone,
+    fill_neutron,
+    service,
+    write_clouds,
+)
 from tests.neighbours.services import BIN, Neighbours
 
 
@@ -28,7 +36,7 @@ def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]
             "image": neighbours.glance,
             "block-storage": neighbours.cinder,
             "volumev3": neighbours.cinder,
-            "network": f"http://127.0.0.1:{neighbours.compute_port}/network",
+            "network": neighbours.neutron,
         }
         fill_keystone(neighbours, endpoints)
         with ThreadPoolExecutor() as pool:
@@ -56,3 +64,13 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, neighbours: Neighbours) -> I
         yield cloud
     finally:
         cloud.stop()
+
+
+@pytest.fixture(scope="session")
+def image(neighbours: Neighbours) -> str:
+    """An image of hers."""
+    glance = service(neighbours, "image", *ALICE)
+    body = {"name": "walrus", "disk_format": "raw", "container_format": "bare"}
+    made = str(glance.post("/v2/images", json=body).json()["id"])
+    glance.put(f"/v2/images/{made}/file", data=bytes(1 << 20), headers={"Content-Type": "application/octet-stream"})
+    return made

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +10,10 @@ import pytest
 from keystoneauth1.adapter import Adapter
 
 from tests.clients.clouds import Cloud
-from tests.neighbours.clouds import service
+from tests.neighbours.clouds import ALICE, boot, service, wait
 from tests.neighbours.services import Neighbours
 
 pytestmark = pytest.mark.clients
-
-ALICE = ("alice", "wonderland")
 
 
 @pytest.fixture(scope="module")
@@ -32,40 +29,11 @@ def nova(neighbours: Neighbours, cloud: Cloud) -> Adapter:
 
 
 @pytest.fixture(scope="module")
-def image(neighbours: Neighbours) -> str:
-    """An image of hers."""
-    glance = service(neighbours, "image", *ALICE)
-    body = {"name": "walrus", "disk_format": "raw", "container_format": "bare"}
-    made = str(glance.post("/v2/images", json=body).json()["id"])
-    glance.put(f"/v2/images/{made}/file", data=bytes(1 << 20), headers={"Content-Type": "application/octet-stream"})
-    return made
-
-
-def boot(neighbours: Neighbours, nova: Adapter, **more: Any) -> str:
-    """A server's id; it runs."""
-    (network,) = service(neighbours, "network", *ALICE).get("/v2.0/networks?name=private").json()["networks"]
-    flavors = {each["name"]: each["id"] for each in nova.get("/flavors").json()["flavors"]}
-    body = {"name": "carpenter", "flavorRef": flavors["m1.nano"], "networks": [{"uuid": network["id"]}], **more}
-    server_id = str(nova.post("/servers", json={"server": body}).json()["server"]["id"])
-    wait(lambda: nova.get(f"/servers/{server_id}").json()["server"]["status"], "ACTIVE", "BUILD")
-    return server_id
-
-
-@pytest.fixture(scope="module")
 def server(neighbours: Neighbours, nova: Adapter, image: str) -> Iterator[str]:
     """A server without volumes."""
     server_id = boot(neighbours, nova, imageRef=image)
     yield server_id
     nova.delete(f"/servers/{server_id}")
-
-
-def wait(ask: Any, wanted: str, *meanwhile: str) -> None:
-    """Until what `ask` says is as wanted, and not what it may be meanwhile."""
-    until = time.monotonic() + 120
-    while (said := ask()) != wanted:
-        assert said in meanwhile, f"{said}, not {wanted}"
-        assert time.monotonic() < until, f"still {said}"
-        time.sleep(0.3)
 
 
 def volume(cinder: Adapter, kind: str) -> str:

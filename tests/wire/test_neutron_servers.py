@@ -562,6 +562,11 @@ def test_floating_addresses(api: Api, boot: Boot, other: OtherNetwork, compute: 
     assert action(api, first, "addFloatingIp", address="203.0.113.99").status_code == 404
     assert action(api, second, "removeFloatingIp", address=address).status_code == 202
     assert floating(second) == []
+    assert action(api, first, "addFloatingIp", address=address).status_code == 202
+    (given,) = api.get("/os-floating-ips").json["floating_ips"]
+    assert (given["instance_id"], given["ip"]) == (first, address)
+    assert api.delete(f"/os-floating-ips/{given['id']}").status_code == 202
+    assert floating(first) == []
 
 
 # --- moves ---

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from computeapi import errors
+from computeapi.api.compute import remote_interfaces
 from computeapi.api.compute.remote_calls import neutron_of
 from computeapi.endpoint import Call
 
@@ -102,7 +103,10 @@ def _is_uuid(text: str) -> bool:
 
 def delete(call: Call) -> None:
     """DELETE /os-floating-ips/{id}: a server that has it has it no more."""
-    neutron_of(call).delete(call.context, "floatingip", _find(call)["id"])
+    found = _find(call)
+    neutron_of(call).delete(call.context, "floatingip", found["id"])
+    if found["port_id"]:
+        remote_interfaces.forget(call, found["port_id"])
 
 
 def pools(call: Call) -> Json:

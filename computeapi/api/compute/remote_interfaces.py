@@ -223,7 +223,7 @@ def add_floating_ip(call: Call, port_id: str, fixed_address: str, address: str) 
     except (errors.Conflict, errors.NotFound) as error:
         raise errors.BadRequest(error.message) from None
     if floating.get("port_id") and floating["port_id"] != port_id:
-        _forget(call, floating["port_id"])
+        forget(call, floating["port_id"])
     with _remembered(call, call.target) as conn:
         _record(call, conn, "addFloatingIp")
 
@@ -238,10 +238,10 @@ def remove_floating_ip(call: Call, address: str) -> None:
         _record(call, conn, "removeFloatingIp")
 
 
-def _forget(call: Call, port_id: str) -> None:
-    """The server that had a floating IP before shows it no more."""
+def forget(call: Call, port_id: str) -> None:
+    """The server (another than the URL names) that had a floating IP before shows it no more."""
     with call.services.db.read() as conn:
         server = interfaces.server_with(conn, port_id)
-    if server is not None and server.id != call.target.id:
+    if server is not None and (call.target is None or server.id != call.target.id):
         with _remembered(call, server):
             pass
