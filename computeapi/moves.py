@@ -67,7 +67,7 @@ def _unfit(
             refused[name] = "still cleaning up after the server"
         elif host.hypervisor_type != source.hypervisor_type:
             refused[name] = "another kind of hypervisor"
-        elif volumes:
+        elif volumes and not source.shares_storage_with(host):
             refused[name] = "the server's volumes are not in a volume_directory"
         elif why := refuse(source, host):
             refused[name] = why

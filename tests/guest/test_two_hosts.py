@@ -31,6 +31,7 @@ def test_a_server_travels(cloud: Cloud) -> None:
     """Live there and back, cold and confirmed, cold and reverted."""
     server = cloud.boot("left")
     address = server.show()["addresses"]
+    volume = server.plug() if cloud.shared else ""
     for to in ("right", "left"):
         before = server.ticks()[-1]
         live = {"host": to, "block_migration": not cloud.shared, "disk_over_commit": False}
@@ -41,7 +42,10 @@ def test_a_server_travels(cloud: Cloud) -> None:
         assert after[1] - before[1] < 2 * (after[0] - before[0]) + 10, "the guest did not stand still"
         server.is_only_on(to)
         assert server.show()["addresses"] == address
+        assert not volume or f"volume-{volume}" in cloud.members[to].disks(server.id), "its volume came with it"
         assert cloud.migrations()[0] == ("completed", "right" if to == "left" else "left", to)
+    if volume:
+        server.unplug(volume)
     server.act(reboot={"type": "HARD"})
     server.settles("ACTIVE", "left")
     server.boots(2)

@@ -93,6 +93,11 @@ class Member:
         command = ["virsh", "--quiet", "--connect", self.host.uri, "list", "--uuid", *options]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()
 
+    def disks(self, server_id: str) -> str:
+        """The disks that the guest has now, as libvirt lists them."""
+        command = ["virsh", "--quiet", "--connect", self.host.uri, "domblklist", server_id]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
     def volumes(self, server_id: str) -> list[str]:
         """The files of the server's disks."""
         return sorted(path.name for path in (self._instances / "disks").glob(f"{server_id}_*"))
@@ -249,6 +254,25 @@ class Server:
         counted = self.ticks()
         assert counted == sorted(counted), "uptime grows with the count"
         assert self.console().count("GUEST-READY") == boots, "it did not boot"
+
+    def plug(self) -> str:
+        """It has a new volume; the volume's id."""
+        api = self.cloud.api
+        volume_id = str(api.post("/os-volumes", {"volume": {"size": 1}}).json["volume"]["id"])
+        wait_for(lambda: self._volume(volume_id) == "available", "the volume is made")
+        attached = api.post(f"/servers/{self.id}/os-volume_attachments", {"volumeAttachment": {"volumeId": volume_id}})
+        assert attached.status_code == 200, attached.text
+        wait_for(lambda: self._volume(volume_id) == "in-use", "the volume is plugged in")
+        return volume_id
+
+    def unplug(self, volume_id: str) -> None:
+        """The volume is gone."""
+        self.cloud.api.delete(f"/servers/{self.id}/os-volume_attachments/{volume_id}")
+        wait_for(lambda: self._volume(volume_id) == "available", "the volume is unplugged")
+        self.cloud.api.delete(f"/os-volumes/{volume_id}")
+
+    def _volume(self, volume_id: str) -> str:
+        return str(self.cloud.api.get(f"/os-volumes/{volume_id}").json["volume"]["status"])
 
     def leaves(self) -> None:
         """A cold migration has begun: to no host that still cleans up after the server."""

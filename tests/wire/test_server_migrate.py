@@ -664,6 +664,23 @@ def test_servers_with_volumes(cloud: Cloud, boot: Boot, settings: Settings, db: 
         assert "the server's volumes are not in a volume_directory" in refused(answer, 400)
 
 
+def test_servers_with_volumes_on_shared_storage(shared: Cloud, boot: Boot) -> None:
+    """They go with their volumes, which are where both hosts have them."""
+    server_id = boot(shared)
+    made = shared.admin.post("/os-volumes", {"volume": {"size": 1}})
+    shared.work()
+    volume_id = made.json["volume"]["id"]
+    url = f"/servers/{server_id}/os-volume_attachments"
+    assert shared.admin.post(url, {"volumeAttachment": {"volumeId": volume_id}}).status_code == 200
+    shared.work()
+    assert shared.live(server_id, block_migration=False).status_code == 202
+    shared.work()
+    assert shared.show(server_id) == ("ACTIVE", None, "host2")
+    assert shared.admin.delete(f"{url}/{volume_id}").status_code == 202
+    shared.work()
+    assert shared.admin.get(f"/os-volumes/{volume_id}").json["volume"]["status"] == "available"
+
+
 # --- maintenance ---
 
 
