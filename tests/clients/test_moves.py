@@ -77,7 +77,9 @@ class Pair:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two hosts that are soon missed."""
     cloud = Cloud(tmp_path_factory.mktemp("pair"), ["--hypervisor", "simulator"])
-    cloud.settings = {"OS_COMPUTE__SERVICE_DOWN_TIME": "6", "OS_COMPUTE__HEARTBEAT_INTERVAL": "1"}
+    wanted = {"service_down_time": 6, "heartbeat_interval": 1, "shelved_offload_time": -1}
+    wanted["reclaim_instance_interval"] = 3600
+    cloud.settings = {f"OS_COMPUTE__{name.upper()}": str(value) for name, value in wanted.items()}
     cloud.start()
     pair = Pair(cloud)
     yield pair
@@ -145,13 +147,14 @@ def test_moves_by_the_stock_client(pair: Pair) -> None:
     pair.cloud.wait_for(lambda: pair.host(server) == "left", "it has left the host in maintenance", 90)
     settled(openstack, server, "ACTIVE")
     openstack("host", "set", "right", "--disable-maintenance", "--enable")
-    openstack("server", "delete", server, "--wait")
+    openstack("server", "delete", server, "--force", "--wait")
 
 
 @pytest.mark.parametrize("environment", ["today's", "7.1.2"])
 def test_moves_by_novaclient(pair: Pair, environment: str) -> None:
     """Its commands for one server and for all of a host."""
-    nova = Shell(pair.cloud, "nova", CLIENTS if environment == "today's" else OLD_CLIENTS)
+    old = environment == "7.1.2"
+    nova = Shell(pair.cloud, "nova", OLD_CLIENTS if old else CLIENTS)
     server = boot(pair, f"nova-{environment[0]}", "left")
     try:
         nova("migrate", "--poll", server)
@@ -163,7 +166,7 @@ def test_moves_by_novaclient(pair: Pair, environment: str) -> None:
         assert pair.host(server) == "left"
         assert nova.table("migration-list")[0]["Status"] == "completed"
         pair.kill("left")
-        nova("evacuate", "--password", "x1Y2z3", server)
+        nova(*(("host-evacuate", "left") if old else ("evacuate", "--password", "x1Y2z3", server)))
         nova_settled(nova, server, "ACTIVE")
         assert pair.host(server) == "right"
         pair.start("left")
@@ -173,7 +176,7 @@ def test_moves_by_novaclient(pair: Pair, environment: str) -> None:
         nova("resize-revert", server)
         nova_settled(nova, server, "ACTIVE")
         assert pair.host(server) == "right"
-        pair.openstack("server", "delete", server, "--wait")
+        pair.openstack("server", "delete", server, "--force", "--wait")
     finally:
         nova.close()
 
@@ -194,50 +197,122 @@ def test_the_rest_by_the_stock_client(pair: Pair) -> None:
     assert pair.host(beside["id"]) == "left"
     assert openstack.show("server", "group", "show", group)["members"] == [beside["id"]]
     openstack("server", "group", "delete", group)
-    openstack("server", "delete", "beside", "--wait")
+    openstack("server", "delete", "beside", "--force", "--wait")
     openstack("server", "add", "fixed", "ip", server, "private")
     settled(openstack, server, "ACTIVE")
     first, second = openstack.show("server", "show", server)["addresses"]["private"]
     openstack("server", "remove", "fixed", "ip", server, second)
     settled(openstack, server, "ACTIVE")
     assert openstack.show("server", "show", server)["addresses"]["private"] == [first]
-    openstack("server", "shelve", server, "--wait")
+    openstack("server", "add", "network", server, "private")
+    settled(openstack, server, "ACTIVE")
+    openstack("server", "remove", "network", server, "private")
+    pair.cloud.wait_for(lambda: openstack.show("server", "show", server)["addresses"] == {}, "it has no interface", 60)
+    openstack("server", "shelve", server)
+    settled(openstack, server, "SHELVED")
     openstack("server", "unshelve", server, "--wait")
+    volume = make_volume(pair, "1", "rest-data")
+    openstack("server", "add", "volume", server, volume)
+    pair.cloud.wait_for(lambda: shown(pair, volume) == "in-use", "the volume is in use", 60)
+    openstack("volume", "set", "--size", "2", volume)
+    pair.cloud.wait_for(lambda: shown(pair, volume) == "in-use", "it grows while the server has it", 60)
+    assert openstack.show("volume", "show", volume)["size"] == 2
+    assert [row["Volume ID"] for row in openstack.show("server", "volume", "list", server)] == [volume]
+    openstack("server", "remove", "volume", server, volume)
+    pair.cloud.wait_for(lambda: shown(pair, volume) == "available", "the volume is free", 60)
+    openstack("volume", "snapshot", "create", "--volume", volume, "rest-moment")
+    moment = ("volume", "snapshot", "show", "rest-moment")
+    pair.cloud.wait_for(lambda: openstack.show(*moment)["status"] == "available", "a snapshot", 60)
+    openstack("volume", "revert", "rest-moment")
+    pair.cloud.wait_for(lambda: shown(pair, volume) == "available", "it has gone back", 60)
+    openstack("volume", "snapshot", "delete", "rest-moment")
+    openstack("server", "delete", server)
+    pair.cloud.wait_for(lambda: openstack.show("server", "show", server)["status"] == "SOFT_DELETED", "deleted", 60)
+    openstack("server", "restore", server)
+    settled(openstack, server, "ACTIVE")
     assert openstack.show("console", "url", "show", "--serial", server)["type"] == "serial"
     assert "400" in openstack.refused("console", "url", "show", "--rdp", server)
     openstack("server", "delete", server, "--force", "--wait")
 
 
-def test_the_rest_by_novaclient(pair: Pair) -> None:
-    """The same of today's novaclient."""
-    nova = pair.nova
-    server = boot(pair, "nova-rest", "left")
-    volume = pair.openstack.show("volume", "create", "--size", "1", "nova-data")["id"]
+@pytest.mark.parametrize("environment", ["today's", "7.1.2"])
+def test_the_rest_by_novaclient(pair: Pair, environment: str) -> None:
+    """The same of novaclient."""
+    old = environment == "7.1.2"
+    nova = Shell(pair.cloud, "nova", OLD_CLIENTS if old else CLIENTS)
+    try:
+        _the_rest(pair, nova, old=old)
+    finally:
+        nova.close()
+
+
+def _the_rest(pair: Pair, nova: Shell, *, old: bool) -> None:
+    server = boot(pair, f"nova-rest-{old}", "left")
     nova("image-create", server, "nova-image", "--poll")
     nova("backup", server, "nova-backup", "daily", "1")
     nova_settled(nova, server, "ACTIVE")
-    pair.cloud.wait_for(lambda: shown(pair, volume) == "available", "a volume", 60)
+    volume, larger = (make_volume(pair, size, "nova-data") for size in "12")
     nova("volume-attach", server, volume)
     pair.cloud.wait_for(lambda: shown(pair, volume) == "in-use", "the volume is in use", 60)
     assert nova.table("volume-attachments", server)[0]["VOLUME ID"] == volume
-    nova("volume-detach", server, volume)
-    pair.cloud.wait_for(lambda: shown(pair, volume) == "available", "the volume is free", 60)
-    pair.openstack("volume", "delete", volume)
+    nova("volume-update", server, volume, larger)
+    pair.cloud.wait_for(lambda: shown(pair, larger) == "in-use", "the larger one is in its place", 60)
+    nova("volume-detach", server, larger)
+    pair.cloud.wait_for(lambda: shown(pair, larger) == "available", "the volume is free", 60)
+    pair.openstack("volume", "delete", volume, larger)
     assert nova.table("get-serial-console", server)[0]["Type"] == "serial"
-    for command in ("get-vnc-console", "get-spice-console", "get-rdp-console"):
-        kind = {"get-vnc-console": "novnc", "get-spice-console": "spice-html5", "get-rdp-console": "rdp-html5"}
-        assert "400" in nova.refused(command, server, kind[command]), "a simulated guest has no screen"
-    assert nova.run("get-password", server)["code"] == 0
+    for command, kind in (("vnc", "novnc"), ("spice", "spice-html5"), ("rdp", "rdp-html5")):
+        assert "400" in nova.refused(f"get-{command}-console", server, kind), "a simulated guest has no screen"
+    nova("get-password", server)
     nova("clear-password", server)
-    assert nova("diagnostics", server)
+    nova("diagnostics", server)
+    nova("host-meta", "left", "set", "rack=7")
+    assert '"rack": "7"' in nova.properties("show", server)["metadata"]
+    nova("refresh-network", server)
+    (first, *_) = nova.table("instance-action-list", server)
+    assert nova.properties("instance-action", server, first["Request_ID"])["action"] == first["Action"]
+    group = nova.table("server-group-create", "near", "affinity")[0]["Id"]
+    assert group in {row["Id"] for row in nova.table("server-group-list")}
+    assert nova.table("server-group-get", group)[0]["Name"] == "near"
+    nova("server-group-delete", group)
+    if old:
+        nova("add-fixed-ip", server, pair.openstack.show("network", "show", "private")["id"])
+        nova_settled(nova, server, "ACTIVE")
+        _, second = nova.properties("show", server)["private network"].split(", ")
+        nova("remove-fixed-ip", server, second)
+        nova_settled(nova, server, "ACTIVE")
     nova("shelve", server)
+    nova_settled(nova, server, "SHELVED")
+    nova("shelve-offload", server)
     nova_settled(nova, server, "SHELVED_OFFLOADED")
     nova("unshelve", server)
+    nova_settled(nova, server, "ACTIVE")
+    nova("delete", server)
+    nova_settled(nova, server, "SOFT_DELETED")
+    nova("restore", server)
     nova_settled(nova, server, "ACTIVE")
     nova("force-delete", server)
     pair.cloud.wait_for(lambda: nova.run("show", server)["code"] != 0, "it is gone", 60)
 
 
+def make_volume(pair: Pair, size: str, name: str) -> str:
+    """A volume on the host "left"; its id."""
+    service = ("compute", "service", "set")
+    pair.openstack(*service, "--disable", "right", "nova-compute")
+    volume = str(pair.openstack.show("volume", "create", "--size", size, name)["id"])
+    pair.openstack(*service, "--enable", "right", "nova-compute")
+    pair.cloud.wait_for(lambda: shown(pair, volume) == "available", "a volume", 60)
+    return volume
+
+
 def shown(pair: Pair, volume: str) -> Any:
     """A volume's status."""
     return pair.openstack.show("volume", "show", volume)["status"]
+
+
+def test_moves_by_openstacksdk(pair: Pair) -> None:
+    """tests/clients/drive_moves.py."""
+    boot(pair, "sdk-mover", "left")
+    make_volume(pair, "1", "sdk-data")
+    pair.cloud.script("drive_moves.py")
+    pair.openstack("server", "delete", "sdk-mover", "--force", "--wait")
