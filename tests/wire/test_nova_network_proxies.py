@@ -17,7 +17,6 @@ from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.db.engine import Database
 from computeapi.settings import Settings
 from tests.conftest import Api
-from tests.databases import Engine
 from tests.other_network import OtherNetwork, other_network
 
 GROUPS, RULES, FLOATING = "/os-security-groups", "/os-security-group-rules", "/os-floating-ips"
@@ -26,9 +25,9 @@ NOTHING = str(uuid.uuid4())
 
 
 @pytest.fixture
-def other(settings: Settings, database_engine: Engine, tmp_path: Path) -> Iterator[OtherNetwork]:
+def other(settings: Settings, tmp_path: Path) -> Iterator[OtherNetwork]:
     """The Neutron."""
-    with other_network(settings, database_engine, tmp_path / "other") as cloud:
+    with other_network(settings, tmp_path / "other") as cloud:
         yield cloud
 
 
