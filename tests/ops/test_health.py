@@ -55,4 +55,4 @@ def test_no_database(settings: Settings, db: Database, url: str, tmp_path: Any) 
 
 def test_nothing_else_is_there(settings: Settings, db: Database) -> None:
     for path in ("/healthcheck/", "/healthcheck/x", "/metrics"):
-        assert ask(settings, db, path).status_code == 401
+        assert ask(settings, db, path).status_code == 300
