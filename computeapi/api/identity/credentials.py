@@ -109,7 +109,7 @@ def show(call: Call) -> dict[str, Any]:
 
 def create(call: Call) -> dict[str, Any]:
     """POST …: for the token's project, with the user's roles there or some of them."""
-    claims, given = _manager(call), call.body["application_credential"]
+    claims, given = manager(call), call.body["application_credential"]
     if claims.project_id is None or given.get("project_id", claims.project_id) != claims.project_id:
         raise errors.BadRequest("An application credential is made with a token scoped to its project.")
     secret = common.text(given, "secret") if given.get("secret") is not None else secrets.token_urlsafe(64)
@@ -133,19 +133,19 @@ def create(call: Call) -> dict[str, Any]:
 
 def delete(call: Call) -> None:
     """DELETE …/{application_credential_id}: its tokens are revoked."""
-    _manager(call)
+    manager(call)
     user_id, key = call.params["user_id"], call.params["application_credential_id"]
     common.write(call, lambda conn: queries.remove(conn, user_id, key, common.until(call)))
 
 
-def _manager(call: Call) -> Claims:
+def manager(call: Call) -> Claims:
     """The caller's token. Raises Forbidden for one of a restricted application credential."""
     claims = common.authenticator(call).claims(call.header("X-Auth-Token") or "")
     if claims.credential_id is not None:
         with call.services.db.read() as conn:
             own = queries.find(conn, {"id": claims.credential_id})
         if own is None or not own["unrestricted"]:
-            raise errors.Forbidden("A restricted application credential can't manage application credentials.")
+            raise errors.Forbidden("A restricted application credential can't manage credentials.")
     return claims
 
 

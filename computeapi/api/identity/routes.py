@@ -19,6 +19,7 @@ from computeapi.api.identity import (
     registry,
     roles,
     tokens,
+    user_secrets,
     users,
     version_documents,
 )
@@ -37,6 +38,7 @@ RULES: list[Any] = [
     *grants.RULES,
     *credentials.RULES,
     *limits.RULES,
+    *user_secrets.RULES,
 ]
 
 _user, _project, _own_domain = common.url_user, common.url_project, domains.own_domain
@@ -149,6 +151,38 @@ _TABLE: dict[str, dict[str, Endpoint]] = {
     "/v3/users/{user_id}/application_credentials/{application_credential_id}": {
         "GET": endpoint(credentials.show, "identity:get_application_credential", loads=_user),
         "DELETE": endpoint(credentials.delete, "identity:delete_application_credential", loads=_user, status=204),
+    },
+    # --- secrets that users keep here ---
+    "/v3/credentials": {
+        "GET": endpoint(user_secrets.index, "identity:list_credentials"),
+        "POST": endpoint(
+            user_secrets.create,
+            "identity:create_credential",
+            body=user_secrets.CREATE,
+            loads=user_secrets.new_owner,
+            status=201,
+        ),
+    },
+    "/v3/credentials/{credential_id}": {
+        "GET": endpoint(user_secrets.show, "identity:get_credential", loads=user_secrets.owner),
+        "PATCH": endpoint(
+            user_secrets.update, "identity:update_credential", body=user_secrets.UPDATE, loads=user_secrets.owner
+        ),
+        "DELETE": endpoint(user_secrets.delete, "identity:delete_credential", loads=user_secrets.owner, status=204),
+    },
+    "/v3/users/{user_id}/credentials/OS-EC2": {
+        "GET": endpoint(user_secrets.list_ec2, "identity:ec2_list_credentials", loads=_user),
+        "POST": endpoint(
+            user_secrets.create_ec2,
+            "identity:ec2_create_credential",
+            body=user_secrets.CREATE_EC2,
+            loads=_user,
+            status=201,
+        ),
+    },
+    "/v3/users/{user_id}/credentials/OS-EC2/{access}": {
+        "GET": endpoint(user_secrets.show_ec2, "identity:ec2_get_credential", loads=_user),
+        "DELETE": endpoint(user_secrets.delete_ec2, "identity:ec2_delete_credential", loads=_user, status=204),
     },
     # --- groups ---
     "/v3/groups": {

@@ -9,6 +9,7 @@ from computeapi.db.models.hosts import Host
 from computeapi.db.models.identity import (
     ApplicationCredential,
     Assignment,
+    Credential,
     Domain,
     Endpoint,
     Group,
@@ -62,6 +63,7 @@ __all__ = [
     "Certificate",
     "CertificateAuthority",
     "ConsoleAuthToken",
+    "Credential",
     "DefaultRule",
     "DnsDomain",
     "DnsEntry",

@@ -144,6 +144,19 @@ class ApplicationCredential(Base):
     role_ids_json: Mapped[Json]
 
 
+class Credential(Base):
+    """A secret that a user keeps here for other programs; of type ec2 its id is the access key's SHA-256."""
+
+    __tablename__ = "credentials"
+    __table_args__ = (Index("ix_credentials_user_id", "user_id"), Index("ix_credentials_project_id", "project_id"))
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    user_id: Mapped[Id]
+    project_id: Mapped[Id | None]
+    type: Mapped[Name]
+    sealed_blob: Mapped[str] = mapped_column(Text)
+
+
 class Revocation(Base):
     """Tokens that are valid no more: those of `subject` from before its `epoch`, until they would have expired anyway.
 

@@ -19,6 +19,7 @@ from computeapi import clock, errors
 from computeapi.db.models import (
     ApplicationCredential,
     Assignment,
+    Credential,
     Domain,
     Endpoint,
     Group,
@@ -271,7 +272,7 @@ def delete_domain(conn: Connection, domain_id: str, until: str) -> None:
 
 def _delete_users(conn: Connection, which: ColumnElement[bool], until: str) -> None:
     ids = select(User.id).where(which)
-    for model in (Assignment, GroupMember, ApplicationCredential):
+    for model in (Assignment, GroupMember, ApplicationCredential, Credential):
         conn.execute(delete(model).where(model.user_id.in_(ids)))
     revocations.bury(conn, User, which, until)
     conn.execute(delete(User).where(which))
@@ -287,7 +288,7 @@ def _delete_groups(conn: Connection, which: ColumnElement[bool]) -> None:
 def _delete_projects(conn: Connection, which: ColumnElement[bool], until: str) -> None:
     ids = select(Project.id).where(which)
     conn.execute(delete(Assignment).where(Assignment.scope == "project", Assignment.target_id.in_(ids)))
-    for model in (ApplicationCredential, Limit):
+    for model in (ApplicationCredential, Credential, Limit):
         conn.execute(delete(model).where(model.project_id.in_(ids)))
     conn.execute(update(User).where(User.default_project_id.in_(ids)).values(default_project_id=None))
     revocations.bury(conn, Project, which, until)
