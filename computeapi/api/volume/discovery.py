@@ -30,6 +30,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "os-vol-tenant-attr": ("VolumeTenantAttribute", "Volumes show their project."),
     "os-volume-actions": ("VolumeActions", "Volumes can be attached, extended, uploaded as images and more."),
     "os-volume-encryption-metadata": ("VolumeEncryptionMetadata", "Volumes say how they are encrypted: not at all."),
+    "os-volume-transfer": ("VolumeTransfer", "Volumes can be offered to another project."),
     "os-volume-type-access": ("VolumeTypeAccess", "Volume types may be for some projects only."),
     "scheduler-stats": ("Scheduler_stats", "Where there is room for volumes."),
 }

@@ -14,12 +14,13 @@ from computeapi.api.volume import (
     quotas,
     services,
     snapshots,
+    transfers,
     types,
     views,
     volumes,
 )
 from computeapi.api.volume.common import load
-from computeapi.db.queries.volume_lists import ATTACHMENTS, SNAPSHOTS, VOLUMES, Kind
+from computeapi.db.queries.volume_lists import ATTACHMENTS, SNAPSHOTS, TRANSFERS, VOLUMES, Kind
 from computeapi.endpoint import ANY_TOKEN, PUBLIC, Endpoint, endpoint
 from computeapi.endpoint import actions as action_table
 
@@ -34,6 +35,7 @@ RULES: list[Any] = [
     *snapshots.RULES,
     *types.RULES,
     *attachments.RULES,
+    *transfers.RULES,
     *quotas.RULES,
     *services.RULES,
 ]
@@ -57,6 +59,25 @@ def _metadata(noun: str, kind: Kind) -> Table:
             "GET": endpoint(metadata.show, read, loads=loads),
             "PUT": endpoint(metadata.update, change, loads=loads, body=metadata.CHANGE_ONE),
             "DELETE": endpoint(metadata.delete, remove, loads=loads),
+        },
+    }
+
+
+def _transfers(path: str) -> Table:
+    """The lines of transfers, which have an old path and a new one."""
+    loads = load(TRANSFERS)
+    return {
+        path: {
+            "GET": endpoint(transfers.index, transfers.GET_ALL),
+            "POST": endpoint(transfers.create, transfers.CREATE_RULE, body=transfers.CREATE, status=202),
+        },
+        f"{path}/detail": {"GET": endpoint(transfers.detail, transfers.GET_ALL)},
+        f"{path}/{{id}}": {
+            "GET": endpoint(transfers.show, transfers.GET, loads=loads),
+            "DELETE": endpoint(transfers.delete, transfers.DELETE_RULE, loads=loads, status=202),
+        },
+        f"{path}/{{id}}/accept": {
+            "POST": endpoint(transfers.accept, transfers.ACCEPT_RULE, body=transfers.ACCEPT, status=202)
         },
     }
 
@@ -148,6 +169,9 @@ VOLUME: Table = {
         "DELETE": endpoint(attachments.delete, "volume:attachment_delete", loads=_attachment, since="3.27"),
     },
     "/v3/attachments/{id}/action": {"POST": action_table(attachments.ACTIONS)},
+    # --- volumes offered to another project ---
+    **_transfers("/v3/os-volume-transfer"),
+    **_transfers("/v3/volume-transfers"),
     # --- how much there may be ---
     "/v3/os-quota-sets/{project_id}": {
         "GET": endpoint(quotas.show, quotas.SHOW),

@@ -124,7 +124,9 @@ class EmbeddedVolumes(Attachments):
                 raise errors.BadRequest(
                     "Invalid snapshot: Originating snapshot status must be one of 'available' values"
                 )
-            source = self.row(conn, context, snapshot.volume_id)
+            source = volumes.get(conn, snapshot.volume_id, None)  # which may be another project's by now
+            if source is None:
+                raise errors.NotFound(f"Volume {snapshot.volume_id} could not be found.")
             return {"from": "the snapshot", "least": snapshot.size_gb, **_inherited(source)}
         if new.source_volume_id:
             source = self.row(conn, context, new.source_volume_id, lock=True)

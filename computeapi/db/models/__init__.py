@@ -44,7 +44,7 @@ from computeapi.db.models.operator import (
 from computeapi.db.models.security_groups import DefaultRule, PortSecurityGroup, SecurityGroup, SecurityGroupRule
 from computeapi.db.models.servers import Allocation, BlockDevice, Flavor, FlavorAccess, Keypair, Server
 from computeapi.db.models.volume_types import VolumeDefaultType, VolumeQuota, VolumeTypeAccess
-from computeapi.db.models.volumes import Volume, VolumeAttachment, VolumeSnapshot, VolumeType
+from computeapi.db.models.volumes import Volume, VolumeAttachment, VolumeSnapshot, VolumeTransfer, VolumeType
 
 __all__ = [
     "Action",
@@ -110,6 +110,7 @@ __all__ = [
     "VolumeDefaultType",
     "VolumeQuota",
     "VolumeSnapshot",
+    "VolumeTransfer",
     "VolumeType",
     "VolumeTypeAccess",
     "VpnAddress",

@@ -7,10 +7,10 @@ volume_directory). Statuses are Cinder's. A volume that is deleted has no row an
 
 from __future__ import annotations
 
-from sqlalchemy import Index, String
+from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from computeapi.db.models.base import Base, Id, Json, Key, LongText, Name, Time, Uuid
+from computeapi.db.models.base import Base, BigInt, Id, Json, Key, LongText, Name, Time, Uuid
 
 
 class VolumeType(Base):
@@ -102,3 +102,20 @@ class VolumeAttachment(Base):
     attached_at: Mapped[Time | None]
     created_at: Mapped[Time]
     updated_at: Mapped[Time | None]
+
+
+class VolumeTransfer(Base):
+    """A volume offered to whoever knows the key: `key_hash` is its SHA-256, in hexadecimal, with `salt` before it."""
+
+    __tablename__ = "volume_transfers"
+
+    id: Mapped[Key]
+    uuid: Mapped[Uuid] = mapped_column(unique=True)
+    volume_key: Mapped[BigInt] = mapped_column(ForeignKey("volumes.id", ondelete="CASCADE"), index=True)
+    volume_id: Mapped[Uuid]
+    project_id: Mapped[Id] = mapped_column(index=True)  # who offers it
+    name: Mapped[Name | None]
+    salt: Mapped[str] = mapped_column(String(32))
+    key_hash: Mapped[str] = mapped_column(String(64))
+    no_snapshots: Mapped[int] = mapped_column(default=0)  # 1: they stay where they are
+    created_at: Mapped[Time]

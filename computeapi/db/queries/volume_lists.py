@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lists of the Block Storage API: volumes, snapshots, attachments and types, filtered, sorted and paged.
+"""Lists of the Block Storage API: volumes, snapshots, attachments, transfers and types, filtered, sorted and paged.
 
 One table a noun (Kind) says what may be asked for. `project_id` is the asker's project; None only for those who may see
 all. Behaviour of pages and filters: cinder/db/sqlalchemy/api.py, cinder/common/sqlalchemyutils.py.
@@ -16,7 +16,14 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, or_, select
 
 from computeapi import errors
-from computeapi.db.models import Volume, VolumeAttachment, VolumeSnapshot, VolumeType, VolumeTypeAccess
+from computeapi.db.models import (
+    Volume,
+    VolumeAttachment,
+    VolumeSnapshot,
+    VolumeTransfer,
+    VolumeType,
+    VolumeTypeAccess,
+)
 
 Found = Any  # a Row with the columns of its Kind
 Condition = ColumnElement[bool]
@@ -125,6 +132,20 @@ ATTACHMENTS = Kind(
         "updated_at": VolumeAttachment.updated_at,
     },
     visible=lambda project_id: VolumeAttachment.project_id == project_id,
+)
+TRANSFERS = Kind(
+    missing="Transfer {} could not be found.",
+    model=VolumeTransfer,
+    columns=select(VolumeTransfer.__table__),
+    fields={
+        "id": VolumeTransfer.uuid,
+        "name": VolumeTransfer.name,
+        "display_name": VolumeTransfer.name,
+        "volume_id": VolumeTransfer.volume_id,
+        "source_project_id": VolumeTransfer.project_id,
+        "created_at": VolumeTransfer.created_at,
+    },
+    visible=lambda project_id: VolumeTransfer.project_id == project_id,
 )
 TYPES = Kind(
     missing="Volume type {} could not be found.",
