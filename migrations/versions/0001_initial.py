@@ -132,6 +132,19 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", name=op.f("uq_certificate_authorities_project_id")),
     )
     op.create_table(
+        "credentials",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.String(length=64), nullable=False),
+        sa.Column("project_id", sa.String(length=64), nullable=True),
+        sa.Column("type", sa.String(length=255), nullable=False),
+        sa.Column("sealed_blob", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_credentials")),
+    )
+    with op.batch_alter_table("credentials", schema=None) as batch_op:
+        batch_op.create_index("ix_credentials_project_id", ["project_id"], unique=False)
+        batch_op.create_index("ix_credentials_user_id", ["user_id"], unique=False)
+
+    op.create_table(
         "dns_domains",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("domain", sa.String(length=255), nullable=False),
@@ -1072,6 +1085,28 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_subnets_network_id"), ["network_id"], unique=False)
 
     op.create_table(
+        "volume_transfers",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("uuid", sa.String(length=36), nullable=False),
+        sa.Column("volume_key", sa.BigInteger(), nullable=False),
+        sa.Column("volume_id", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=True),
+        sa.Column("salt", sa.String(length=32), nullable=False),
+        sa.Column("key_hash", sa.String(length=64), nullable=False),
+        sa.Column("no_snapshots", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.String(length=26), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["volume_key"], ["volumes.id"], name=op.f("fk_volume_transfers_volume_key"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_volume_transfers")),
+        sa.UniqueConstraint("uuid", name=op.f("uq_volume_transfers_uuid")),
+    )
+    with op.batch_alter_table("volume_transfers", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_volume_transfers_project_id"), ["project_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_volume_transfers_volume_key"), ["volume_key"], unique=False)
+
+    op.create_table(
         "volume_type_access",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("type_key", sa.BigInteger(), nullable=False),
@@ -1213,6 +1248,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_volume_type_access_project_id"))
 
     op.drop_table("volume_type_access")
+    with op.batch_alter_table("volume_transfers", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_volume_transfers_volume_key"))
+        batch_op.drop_index(batch_op.f("ix_volume_transfers_project_id"))
+
+    op.drop_table("volume_transfers")
     with op.batch_alter_table("subnets", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_subnets_network_id"))
 
@@ -1377,6 +1417,11 @@ def downgrade() -> None:
     op.drop_table("flavors")
     op.drop_table("domains")
     op.drop_table("dns_domains")
+    with op.batch_alter_table("credentials", schema=None) as batch_op:
+        batch_op.drop_index("ix_credentials_user_id")
+        batch_op.drop_index("ix_credentials_project_id")
+
+    op.drop_table("credentials")
     op.drop_table("certificate_authorities")
     op.drop_table("cells")
     op.drop_table("catalog_services")
