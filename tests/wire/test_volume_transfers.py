@@ -177,3 +177,11 @@ def test_lists(block: Block, db: Database) -> None:
     assert ids("", version="3.58") == made == ids("?sort=created_at:asc") and ids("") == made[::-1]
     assert ids("?name=n1") == [made[1]] and ids("?limit=1&sort=name:asc") == made[:1]
     assert ids(f"?marker={made[0]}&sort=name:asc") == made[1:]
+
+
+def test_one_that_is_none(block: Block) -> None:
+    nobody, key = uuid.uuid4(), {"accept": {"auth_key": "x"}}
+    for path in (f"/volume-transfers/{nobody}", f"/os-volume-transfer/{nobody}"):
+        block.get(path, 404)
+    block.post(f"/volume-transfers/{nobody}/accept", key, 404)
+    block.post(f"/os-volume-transfer/{nobody}/accept", key, 404)
