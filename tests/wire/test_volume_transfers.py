@@ -182,6 +182,6 @@ def test_lists(block: Block, db: Database) -> None:
 def test_one_that_is_none(block: Block) -> None:
     nobody, key = uuid.uuid4(), {"accept": {"auth_key": "x"}}
     for path in (f"/volume-transfers/{nobody}", f"/os-volume-transfer/{nobody}"):
-        block.get(path, 404)
+        block.get(path, expected=404)
     block.post(f"/volume-transfers/{nobody}/accept", key, 404)
     block.post(f"/os-volume-transfer/{nobody}/accept", key, 404)
