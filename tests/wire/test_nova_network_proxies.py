@@ -21,7 +21,7 @@ from tests.other_network import OtherNetwork, other_network
 
 GROUPS, RULES, FLOATING = "/os-security-groups", "/os-security-group-rules", "/os-floating-ips"
 V = "/network/v2.0"
-NOTHING = str(uuid.uuid4())
+NOTHING = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
