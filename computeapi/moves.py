@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from computeapi import errors, journal, lifecycle, scheduler, states
+from computeapi import errors, journal, lifecycle, pci, scheduler, states
 from computeapi.context import Context
 from computeapi.db.queries import addresses, hosts, migrations
 from computeapi.db.queries.hosts import HostRow
@@ -170,6 +170,7 @@ def start_resize(
     _check_up(conn, services, now)
     left = _release_stale(conn, now)
     new = migrations.flavor_columns(flavor_id, flavor_json, now)
+    pci.wanted(services.settings.alias, orjson.loads(flavor_json).get("extra_specs", {}))
     wish = {name: new[name] for name in ("vcpus", "memory_mb", "disk_gb")}
     wish["extra_specs"] = orjson.loads(flavor_json).get("extra_specs", {})
     try:
@@ -183,10 +184,18 @@ def start_resize(
     _begin(conn, services, context, now, "resize" if host == now.host else "resize_away", key, host)
 
 
+def _extra_specs(server: ServerRow) -> dict[str, str]:
+    found: dict[str, str] = orjson.loads(server.flavor_json).get("extra_specs", {})
+    return found
+
+
 def _place_resize(conn: Connection, services: Services, now: ServerRow, wish: Mapping[str, Any]) -> str:
     """The server's own host needs no data moved, so it comes first. Raises NoValidHost."""
     reasons: dict[str, str] = {}
-    if services.settings.allow_resize_to_same_host:
+    same_devices = pci.same(_extra_specs(now), wish["extra_specs"])
+    if not same_devices:  # while it waits to be confirmed it has both, and its guest only one
+        reasons = {str(now.host): "its PCI devices can't be others on the same host"}
+    elif services.settings.allow_resize_to_same_host:
         try:
             own = Wanted(**wish, host=now.host)
             return scheduler.place(conn, services.settings, now.id, own, role="new")
@@ -273,6 +282,8 @@ def _live_migrate(
             return why
         return None if source.facts.get("uri") and other.facts.get("uri") else "no migration_uri is set"
 
+    if _extra_specs(now).get(pci.SPEC):
+        raise errors.BadRequest(f"Instance {now.uuid} has PCI devices passed through to it: it can't be live-migrated.")
     left = _release_stale(conn, now)
     wanted = _wanted(conn, now, host=host, refused=_unfit(conn, desk, now, refuse))
     to = scheduler.place(conn, desk.settings, now.id, wanted, role="new")

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, Integer, bindparam, delete, select, update
 
-from computeapi import clock, host_query
+from computeapi import clock, errors, host_query, pci
 from computeapi.db.models import Allocation, Host, Server
 from computeapi.db.queries import aggregates, block_devices, hosts, server_groups
+from computeapi.db.queries import pci as pci_devices
 from computeapi.db.queries.common import insert_row, update_row
 from computeapi.db.queries.server_groups import Neighbours
 from computeapi.settings import Settings
@@ -94,6 +95,8 @@ class _Facts:
     extra_specs: Mapping[str, str]
     project_id: str
     volume_hosts: set[str] | None  # that have the storage of all of its volumes; None: it needs none
+    devices: pci.Wish  # PCI devices that it needs
+    open_devices: Mapping[str, list[dict[str, Any]]]  # host → PCI devices that it may have there
 
 
 Filter = Callable[[Candidate, Wanted, _Facts], "str | None"]
@@ -257,6 +260,12 @@ def _volumes(host: Candidate, _wanted: Wanted, facts: _Facts) -> str | None:
     return None
 
 
+def _devices(host: Candidate, _wanted: Wanted, facts: _Facts) -> str | None:
+    if facts.devices and pci.choose(facts.devices, facts.open_devices.get(host.name, ())) is None:
+        return "not enough PCI devices that the flavor asks for"
+    return None
+
+
 # Asked in this order; the first that refuses a host gives the reason.
 FILTERS: tuple[Filter, ...] = (
     _up,
@@ -270,6 +279,7 @@ FILTERS: tuple[Filter, ...] = (
     _near,
     _query,
     _volumes,
+    _devices,
 )
 
 _CANDIDATES = select(
@@ -313,7 +323,7 @@ def place(conn: Connection, settings: Settings, server_id: int, wanted: Wanted, 
             fit.append(host)
     fit.sort(key=lambda host: _order(host, facts))
     for host in fit:
-        if reserve(conn, host.name, server_id, wanted, role):
+        if reserve(conn, host.name, server_id, wanted, role, facts.devices):
             if role == "current":
                 zone = host.own_zone or settings.default_availability_zone
                 update_row(conn, Server, server_id, {"availability_zone": zone})
@@ -343,6 +353,10 @@ def _facts(conn: Connection, settings: Settings, wanted: Wanted, server_id: int)
     extra_specs = wanted.extra_specs
     if extra_specs is None:
         extra_specs = orjson.loads(flavor_json).get("extra_specs", {})
+    try:
+        devices = pci.wanted(settings.alias, extra_specs)
+    except errors.BadRequest as error:  # the setting has changed since somebody asked for it
+        raise NoValidHost({"": error.message}) from None
     return _Facts(
         settings,
         clock.shifted(-settings.service_down_time),
@@ -352,6 +366,8 @@ def _facts(conn: Connection, settings: Settings, wanted: Wanted, server_id: int)
         extra_specs,
         project_id,
         None if settings.volume_directory else _volume_hosts(conn, server_id),
+        devices,
+        pci_devices.open_to(conn, server_id) if devices else {},
     )
 
 
@@ -381,13 +397,20 @@ def _volume_hosts(conn: Connection, server_id: int) -> set[str] | None:
     }
 
 
-def reserve(conn: Connection, host: str, server_id: int, wanted: Wanted, role: str = "current") -> bool:
-    """Take what is wanted of `host`; False if it has no room any more."""
+def reserve(
+    conn: Connection, host: str, server_id: int, wanted: Wanted, role: str = "current", devices: pci.Wish = ()
+) -> bool:
+    """Take what is wanted of `host`, PCI devices too; False if it has no room any more."""
+    chosen = pci.choose(devices, pci_devices.open_on(conn, host, server_id)) if devices else []
+    if chosen is None:
+        return False
     size = {"vcpus": wanted.vcpus, "memory_mb": wanted.memory_mb, "disk_gb": wanted.disk_gb}
     taken = conn.execute(_TAKE, {"host": host, **{f"more_{name}": number for name, number in size.items()}})
     if taken.rowcount != 1:
         return False
     insert_row(conn, Allocation, {"server_id": server_id, "host": host, "role": role, **size})
+    if chosen:
+        pci_devices.claim(conn, server_id, host, chosen)
     return True
 
 
@@ -415,6 +438,7 @@ def release(conn: Connection, server_id: int, *, role: str | None = None) -> Non
         )
     if rows:
         conn.execute(delete(Allocation).where(chosen))
+        pci_devices.let_go(conn, server_id)
 
 
 def has_role(conn: Connection, server_id: int, role: str) -> bool:

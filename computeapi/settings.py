@@ -152,6 +152,12 @@ class Settings:
     device_spec: str = _option(
         "", "pci", "PCI devices that os-pci shows: a JSON list of objects with vendor_id, product_id, address (with *)."
     )
+    alias: str = _option(
+        "",
+        "pci",
+        "PCI devices that flavors may ask for by `pci_passthrough:alias`: a JSON list of objects with name, vendor_id, "
+        "product_id, device_type.",
+    )
     api_metrics_listen: str = _option(
         "", "metrics", "Address and port of the API's Prometheus metrics, such as 127.0.0.1:9284. Empty: none."
     )

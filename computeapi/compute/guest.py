@@ -10,11 +10,12 @@ from typing import Any
 
 import orjson
 
-from computeapi import errors
+from computeapi import errors, pci
 from computeapi.compute import config_drive as drive
 from computeapi.compute.operation import Tools, Work
 from computeapi.db.engine import Database
 from computeapi.db.queries import addresses, block_devices, floating_ips, host_networks
+from computeapi.db.queries import pci as pci_devices
 from computeapi.db.queries.addresses import Nic
 from computeapi.db.queries.block_devices import VolumeDevice
 from computeapi.db.queries.host_networks import Facts
@@ -222,7 +223,20 @@ def domain_spec(work: Work) -> DomainSpec:
         title=server.name,
         metadata={"project": server.project_id, "user": server.user_id, "flavor": str(flavor.get("name", ""))},
         image_properties=properties,
+        pci=_pci(work, flavor),
     )
+
+
+def _pci(work: Work, flavor: dict[str, Any]) -> tuple[str, ...]:
+    """The devices that were claimed for the server on this host, as many as its flavor asks for."""
+    wish = pci.wanted(work.tools.settings.alias, flavor.get("extra_specs") or {})
+    if not wish:
+        return ()
+    with work.tools.db.read() as conn:
+        chosen = pci.choose(wish, pci_devices.of_server(conn, work.server.id, work.tools.host))
+    if chosen is None:
+        raise errors.Conflict("The PCI devices that were claimed for the server are not on this host any more.")
+    return tuple(chosen)
 
 
 def _cdrom(properties: dict[str, str]) -> tuple[str, str]:

@@ -161,6 +161,7 @@ class DomainSpec:
     title: str = ""  # display name, for people reading virsh
     metadata: dict[str, str] = field(default_factory=dict)  # owner, project, flavor name: for people
     image_properties: dict[str, str] = field(default_factory=dict)  # hw_machine_type, hw_firmware_type, hw_disk_bus …
+    pci: tuple[str, ...] = ()  # addresses of the host's devices passed through to it, 0000:04:10.2
 
 
 @dataclass(frozen=True, slots=True)

@@ -967,6 +967,19 @@ def upgrade() -> None:
         batch_op.create_index("ix_migrations_source", ["source_compute"], unique=False)
 
     op.create_table(
+        "pci_claims",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("server_id", sa.BigInteger(), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("address", sa.String(length=16), nullable=False),
+        sa.ForeignKeyConstraint(["server_id"], ["servers.id"], name=op.f("fk_pci_claims_server_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_pci_claims")),
+        sa.UniqueConstraint("host", "address", name=op.f("uq_pci_claims_host_address")),
+    )
+    with op.batch_alter_table("pci_claims", schema=None) as batch_op:
+        batch_op.create_index("ix_pci_claims_server_id", ["server_id"], unique=False)
+
+    op.create_table(
         "ports",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("uuid", sa.String(length=36), nullable=False),
@@ -1274,6 +1287,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_ports_mac")
 
     op.drop_table("ports")
+    with op.batch_alter_table("pci_claims", schema=None) as batch_op:
+        batch_op.drop_index("ix_pci_claims_server_id")
+
+    op.drop_table("pci_claims")
     with op.batch_alter_table("migrations", schema=None) as batch_op:
         batch_op.drop_index("ix_migrations_source")
         batch_op.drop_index("ix_migrations_server")

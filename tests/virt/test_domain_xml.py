@@ -68,6 +68,7 @@ GUESTS: dict[str, tuple[DomainSpec, HostFacts]] = {
         ),
         QEMU,
     ),
+    "pci": (replace(PLAIN, pci=("0000:04:10.2", "0001:af:00.7")), QEMU),
     "spice": (PLAIN, replace(QEMU, spice=True)),
     "q35": (replace(PLAIN, disks=(ROOT, CONFIG), image_properties={"hw_machine_type": "q35"}), QEMU),
     "nasty": (replace(PLAIN, title=NASTY, metadata={"owner": NASTY, NASTY: "x"}), QEMU),

@@ -71,8 +71,13 @@ def _view(call: Call, row: HypervisorRow) -> Json:
     }
 
 
-def _pci_view(call: Call, row: HypervisorRow) -> Json:
-    return _view(call, row) | {"os-pci:pci_stats": pci.pools(row.pci_json)}
+def _pci_view(call: Call, row: HypervisorRow, taken: pci.Users) -> Json:
+    return _view(call, row) | {"os-pci:pci_stats": pci.pools(row.host, row.pci_json, taken)}
+
+
+def _pci_users(call: Call) -> pci.Users:
+    with call.services.db.read() as conn:
+        return pci.users(conn)
 
 
 def _uptime(row: HypervisorRow) -> str:
@@ -99,7 +104,8 @@ def detail(call: Call) -> Json:
 
 def pci_index(call: Call) -> Json:
     """GET /os-hypervisors/os-pci: with the PCI devices that are free, by kind."""
-    return {"hypervisors": [_pci_view(call, row) for row in _every(call)]}
+    taken = _pci_users(call)
+    return {"hypervisors": [_pci_view(call, row, taken) for row in _every(call)]}
 
 
 def _every(call: Call) -> list[HypervisorRow]:
@@ -114,7 +120,7 @@ def show(call: Call) -> Json:
 
 def pci_show(call: Call) -> Json:
     """GET /os-hypervisors/{id}/os-pci."""
-    return {"hypervisor": _pci_view(call, _one(call))}
+    return {"hypervisor": _pci_view(call, _one(call), _pci_users(call))}
 
 
 def uptime(call: Call) -> Json:

@@ -42,7 +42,7 @@ from computeapi.db.models.operator import (
     TaskLog,
 )
 from computeapi.db.models.security_groups import DefaultRule, PortSecurityGroup, SecurityGroup, SecurityGroupRule
-from computeapi.db.models.servers import Allocation, BlockDevice, Flavor, FlavorAccess, Keypair, Server
+from computeapi.db.models.servers import Allocation, BlockDevice, Flavor, FlavorAccess, Keypair, PciClaim, Server
 from computeapi.db.models.volume_types import VolumeDefaultType, VolumeQuota, VolumeTypeAccess
 from computeapi.db.models.volumes import Volume, VolumeAttachment, VolumeSnapshot, VolumeTransfer, VolumeType
 
@@ -86,6 +86,7 @@ __all__ = [
     "Migration",
     "Network",
     "NetworkQuota",
+    "PciClaim",
     "Port",
     "PortSecurityGroup",
     "Project",

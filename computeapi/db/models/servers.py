@@ -155,6 +155,18 @@ class Keypair(Base):
     created_at: Mapped[Time]
 
 
+class PciClaim(Base):
+    """A PCI device of a host that a server has; it goes with what the server takes of that host."""
+
+    __tablename__ = "pci_claims"
+    __table_args__ = (UniqueConstraint("host", "address"), Index("ix_pci_claims_server_id", "server_id"))
+
+    id: Mapped[Key]
+    server_id: Mapped[BigInt] = mapped_column(ForeignKey("servers.id"))
+    host: Mapped[Name]
+    address: Mapped[str] = mapped_column(String(16))  # 0000:04:10.2
+
+
 class Allocation(Base):
     """What a server takes of a host. The host's counters are the sum of these; a resize holds two."""
 

@@ -252,4 +252,26 @@ def entropy(_spec: DomainSpec, _host: HostFacts) -> Iterable[Element]:
 
 
 PARTS: tuple[Part, ...] = (identity, size, sysinfo, firmware, features, processor, clock, endings)
-DEVICES: tuple[Part, ...] = (disks, controllers, nics, serial, agent_channel, screen, balloon, entropy)
+
+
+def host_devices(spec: DomainSpec, _host: HostFacts) -> Iterable[Element]:
+    """libvirt takes each from its driver on the host while the guest runs, and gives it back."""
+    for address in spec.pci:
+        domain, bus, rest = address.split(":")
+        slot, function = rest.split(".")
+        parts = {"domain": domain, "bus": bus, "slot": slot, "function": function}
+        source = element("source", element("address", **{name: f"0x{part}" for name, part in parts.items()}))
+        yield element("hostdev", source, mode="subsystem", type="pci", managed="yes")
+
+
+DEVICES: tuple[Part, ...] = (
+    disks,
+    controllers,
+    nics,
+    serial,
+    agent_channel,
+    screen,
+    balloon,
+    entropy,
+    host_devices,
+)

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from computeapi import clock, errors, lifecycle, scheduler, states
+from computeapi import clock, errors, lifecycle, pci, scheduler, states
 from computeapi.api.compute import links
 from computeapi.api.compute.servers import disks, remote_wishes, rules, schemas, volume_disks, wishes
 from computeapi.api.compute.servers.disks import Disk
@@ -131,6 +131,7 @@ def _flavor(call: Call, conn: Connection, wish: Wish) -> FlavorRow:
         raise errors.BadRequest(error.message) from None
     if flavor.disabled:
         raise errors.BadRequest(f"Flavor {wish.flavor_id} could not be found.")
+    pci.wanted(call.services.settings.alias, orjson.loads(flavor.extra_specs_json))
     return flavor
 
 
