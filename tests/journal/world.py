@@ -288,10 +288,15 @@ _TIMES = {
     *("switched_at", "reverted_at", "shelved_at", "deleted_at", "attached_at"),
 }
 _NOT_COMPARED = _TIMES | {"epoch", "attempt", "fault_json", "cancel", "payload"}
-_MADE_MEANWHILE = ("actions", "volumes", "volume_attachments")  # by work: a sequence leaves gaps where that was undone
+_MADE_MEANWHILE = (
+    "actions",
+    "pci_claims",
+    "volumes",
+    "volume_attachments",
+)  # by work: a sequence leaves gaps where that was undone
 _ON_A_HOST = (("volumes", "*"), ("networks", "*"), ("dhcp", "*"), ("guests", "uuid, state, spec"))
 _CHANGED = (
-    *("networks", "subnets", "servers", "ports", "fixed_ips", "allocations", "migrations", "hosts"),
+    *("networks", "subnets", "servers", "ports", "fixed_ips", "allocations", "pci_claims", "migrations", "hosts"),
     *("block_devices", "volumes", "volume_snapshots", "volume_attachments", "actions", "action_events"),
 )
 

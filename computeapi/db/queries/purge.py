@@ -19,6 +19,7 @@ from computeapi.db.models import (
     ConsoleAuthToken,
     Image,
     Migration,
+    PciClaim,
     Port,
     Server,
     ServerGroupMember,
@@ -30,7 +31,7 @@ from computeapi.db.queries.services import FINAL
 BATCH = 200
 
 # What goes with a deleted server, and what only lets go of it. tests/ops/test_purge.py sees to it that none is missing.
-GOES: tuple[Any, ...] = (Action, Allocation, BlockDevice, ConsoleAuthToken, Migration, ServerGroupMember)
+GOES: tuple[Any, ...] = (Action, Allocation, BlockDevice, ConsoleAuthToken, Migration, PciClaim, ServerGroupMember)
 LETS_GO: tuple[Any, ...] = (BaremetalNode, Port)
 
 
