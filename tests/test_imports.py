@@ -19,6 +19,7 @@ LEAVES = {
     "versions",
     "settings",
     "clock",
+    "pci",
     "context",
     "logs",
     "sealing",
