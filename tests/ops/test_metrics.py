@@ -48,7 +48,7 @@ def test_requests(listening: Settings, db: Database, api: Api) -> None:
     requests = metrics.Requests()
     app = create_app(listening, requests, db=db)
     client = falcon.testing.TestClient(app)
-    for path in ("/v2.1/servers/x", "/v2.1/servers/y", "/nowhere", "/"):
+    for path in ("/v2.1/servers/x", "/v2.1/servers/y", "/v2.1/nowhere", "/"):
         client.simulate_get(path, headers={"X-Auth-Token": api.token})
     client.simulate_request("BREW", "/")
     found = samples(scrape(listening, requests, app, port=9284).text)
@@ -93,11 +93,11 @@ def test_without_a_database(listening: Settings, db: Database) -> None:
 def test_own_port_only(listening: Settings, db: Database, api: Api) -> None:
     """Neither do metrics answer at the API's port, nor the API at theirs, whatever the Host header says."""
     requests, app = metrics.Requests(), create_app(listening, db=db)
-    assert scrape(listening, requests, app, port=8774).status_code == 401
+    assert scrape(listening, requests, app, port=8774).status_code == 300
     assert scrape(listening, requests, app, port=9284, path="/").status_code == 404
     assert scrape(listening, requests, app, port=9284, path="/v2.1/servers").status_code == 404
     lying = type("Socket", (), {"getsockname": lambda _self: "/run/api.sock"})()
-    assert scrape(listening, requests, app, port=9284, extras={"gunicorn.socket": lying}).status_code == 401
+    assert scrape(listening, requests, app, port=9284, extras={"gunicorn.socket": lying}).status_code == 300
 
 
 def test_what_it_costs() -> None:
@@ -127,7 +127,7 @@ def test_workers(tmp_path: Path) -> None:
         for _ in range(40):
             assert fetch(cloud.url + "/")[0] == 200
         wait_for(lambda: count() == 40, "40 requests")
-        assert fetch(cloud.url + "/metrics")[0] == 401
+        assert fetch(cloud.url + "/metrics")[0] == 300
         before = workers(api)
         api.send_signal(1)
         wait_for(lambda: before.isdisjoint(workers(api)), "other workers")
