@@ -22,7 +22,7 @@ _TYPES = ("type-PCI", "type-PF", "type-VF")
 
 
 class Kind(NamedTuple):
-    """What a device must be; None: whatever it is."""
+    """What a device must be; None: whatever it is, but no type-PF: one must ask for that, as in Nova."""
 
     vendor_id: str | None
     product_id: str | None
@@ -31,6 +31,8 @@ class Kind(NamedTuple):
     def is_it(self, device: Mapping[str, Any]) -> bool:
         """Whether a device is."""
         said = (device.get("vendor_id"), device.get("product_id"), device.get("dev_type", "type-PCI"))
+        if said[2] == "type-PF" and self.dev_type is None:
+            return False
         return all(want is None or want == has for want, has in zip(self, said, strict=True))
 
 

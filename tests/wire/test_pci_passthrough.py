@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from computeapi import pci
 from computeapi.app import create_app
 from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.db.engine import Database
@@ -172,3 +173,10 @@ def test_shelved_ones_have_none(cloud: Cloud, db: Database, body: dict[str, Any]
     cloud.act(server_id, unshelve=None)
     cloud.work()
     assert cloud.show(server_id)[0] == "ACTIVE" and len(taken(db)) == 1
+
+
+def test_what_others_are_made_of_is_asked_for_by_its_type() -> None:
+    port = {"address": "0000:04:00.0", "vendor_id": "8086", "product_id": "1521", "dev_type": "type-PF"}
+    aliases = '[{"name": "any", "vendor_id": "8086"}, {"name": "port", "device_type": "type-PF"}]'
+    assert pci.choose(pci.wanted(aliases, {pci.SPEC: "any:1"}), [port, *DEVICES]) == [DEVICES[0]["address"]]
+    assert pci.choose(pci.wanted(aliases, {pci.SPEC: "port:1"}), [port, *DEVICES]) == [port["address"]]
