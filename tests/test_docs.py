@@ -26,7 +26,8 @@ import pytest
 
 from computeapi import errors, routes, server, settings
 from computeapi.settings import Settings
-from tests.ops.servers import free_port, wait_for
+from tests.ops.servers import wait_for
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent

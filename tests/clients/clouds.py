@@ -7,7 +7,6 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,17 +19,12 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.ports import free_port
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLIENTS = REPOSITORY / ".venv-clients" / "bin"
 OLD_CLIENTS = REPOSITORY / ".venv-old-clients" / "bin"
 SHELLS = Path(__file__).with_name("shells.py")
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody uses now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def client(name: str, environment: Path = CLIENTS) -> str:

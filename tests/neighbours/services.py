@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.clouds import REPOSITORY, free_port
+from tests.clients.clouds import REPOSITORY
+from tests.ports import free_port
 
 BIN = REPOSITORY / ".venv-neighbours" / "bin"
 SERVE = Path(__file__).with_name("serve.py")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from keystoneauth1.adapter import Adapter
 
-from tests.clients.clouds import free_port
 from tests.neighbours.clouds import NeighbourCloud, ask_neutron, service
 from tests.neighbours.services import Neighbours
+from tests.ports import free_port
 
 pytestmark = pytest.mark.clients
 

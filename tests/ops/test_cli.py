@@ -23,7 +23,7 @@ from computeapi.db.models import Action, Migration, Server
 from computeapi.db.queries.common import insert_key
 from computeapi.settings import Settings
 from tests.conftest import Api
-from tests.ops.servers import free_port
+from tests.ports import free_port
 from tests.wire.conftest import MakeServer, add_host
 
 Run = Callable[..., tuple[int, str]]

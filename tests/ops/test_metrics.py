@@ -20,7 +20,8 @@ from computeapi.db.engine import Database
 from computeapi.db.models import Action
 from computeapi.settings import Settings
 from tests.conftest import Api
-from tests.ops.servers import Cloud, fetch, free_port, wait_for
+from tests.ops.servers import Cloud, fetch, wait_for
+from tests.ports import free_port
 from tests.wire.conftest import MakeServer, add_host
 
 

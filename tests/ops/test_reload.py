@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ops.servers import REPOSITORY, Cloud, fetch, free_port, wait_for
+from tests.ops.servers import REPOSITORY, Cloud, fetch, wait_for
 from tests.ops.test_metrics import workers
+from tests.ports import free_port
 
 CONF = "[api]\nworkers = 2\nthreads = 4\n"
 
