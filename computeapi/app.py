@@ -186,10 +186,10 @@ class Entry:
         state.service = service = _service(path)
         if "\x00" in path:  # no id has it, and databases refuse it
             raise errors.NotFound
-        state.versioned = service != "compute" or path[1:].partition("/")[0] in ("v2.1", "v2")
+        root, _, rest = path[1:].partition("/")
+        state.versioned = service != "compute" or root in ("v2.1", "v2")
         if service == "compute" and state.versioned:
-            _version, _, rest = path[1:].partition("/")
-            state.legacy = _version == "v2"
+            state.legacy = root == "v2"
             first, slash, tail = rest.partition("/")
             if _PROJECT_ID.fullmatch(first):
                 state.url_project = first

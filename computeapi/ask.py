@@ -6,6 +6,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from sqlalchemy import Connection
+
 from computeapi import errors, journal, scheduler
 from computeapi.context import Context
 from computeapi.db.models.journal import FAILED
@@ -44,21 +46,7 @@ def ask_host(
     with services.db.write() as conn:
         if not scheduler.is_alive(conn, services.settings, host):
             raise _unavailable(host)
-        key = journal.enqueue(
-            conn,
-            services.seal,
-            server_id=server.id if server else None,
-            server_uuid=server.uuid if server else None,
-            request_id=context.request_id,
-            project_id=context.project_id,
-            user_id=context.user_id,
-            name=question,
-            operation=question,
-            host=host,
-            payload=payload,
-            hidden=True,
-        )
-        services.db.notify(conn, host)
+        key = put(conn, services, context, host, question, payload, server)
     try:
         state, result, error = _wait(services, key, host)
     finally:
@@ -70,6 +58,34 @@ def ask_host(
             raise _unavailable(host)
         raise Refused(kind, message or kind)
     return result
+
+
+def put(
+    conn: Connection,
+    services: Services,
+    context: Context,
+    host: str,
+    question: str,
+    payload: dict[str, Any] | None = None,
+    server: ServerRow | None = None,
+) -> int:
+    """Put a question to a host, and wait for nothing; the key of its row."""
+    key = journal.enqueue(
+        conn,
+        services.seal,
+        server_id=server.id if server else None,
+        server_uuid=server.uuid if server else None,
+        request_id=context.request_id,
+        project_id=context.project_id,
+        user_id=context.user_id,
+        name=question,
+        operation=question,
+        host=host,
+        payload=payload,
+        hidden=True,
+    )
+    services.db.notify(conn, host)
+    return key
 
 
 def _wait(services: Services, key: int, host: str) -> tuple[str, Any, str | None]:

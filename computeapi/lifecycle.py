@@ -396,16 +396,7 @@ def _no_host(conn: Connection, services: Services, context: Context, server: Ser
         .where(Server.id == server.id)
         .values(vm_state=ERROR, task_state=None, fault_json=fault, addresses_json="{}", updated_at=clock.now())
     )
-    journal.record(
-        conn,
-        server_id=server.id,
-        server_uuid=server.uuid,
-        request_id=context.request_id,
-        project_id=context.project_id,
-        user_id=context.user_id,
-        name="create",
-        error=str(error),
-    )
+    record(conn, context, server, "create", str(error))
 
 
 def make_fault(code: int, message: str, details: str = "") -> str:

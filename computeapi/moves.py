@@ -170,9 +170,10 @@ def start_resize(
     _check_up(conn, services, now)
     left = _release_stale(conn, now)
     new = migrations.flavor_columns(flavor_id, flavor_json, now)
-    pci.wanted(services.settings.alias, orjson.loads(flavor_json).get("extra_specs", {}))
+    extra_specs = orjson.loads(flavor_json).get("extra_specs", {})
+    pci.wanted(services.settings.alias, extra_specs)
     wish = {name: new[name] for name in ("vcpus", "memory_mb", "disk_gb")}
-    wish["extra_specs"] = orjson.loads(flavor_json).get("extra_specs", {})
+    wish["extra_specs"] = extra_specs
     try:
         host = _place_resize(conn, services, now, wish)
     except NoValidHost as error:

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PCI devices passed through to guests: what `[pci] alias` names and flavors ask for. Both as in Nova.
+"""PCI devices passed through to guests: which the hosts offer, and which flavors ask for. Both as in Nova.
 
+    device_spec = [{"vendor_id": "8086", "product_id": "10ca"}, {"address": "0000:04:*"}]
     alias = [{"name": "card", "vendor_id": "8086", "product_id": "10ca", "device_type": "type-VF"}]
+
+A device is offered that has all that one entry of `[pci] device_spec` says; `*` stands for anything in an address.
 
 A flavor's extra spec `pci_passthrough:alias` says which and how many: "card:1", or several, with commas. The devices
 are those of the host where the server is, which are in its row (queries.pci).
@@ -11,14 +14,55 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, NamedTuple
 
 from computeapi import errors
 
 SPEC = "pci_passthrough:alias"
+_OFFERED_BY = frozenset({"vendor_id", "product_id", "address"})
 _KEYS = frozenset({"name", "vendor_id", "product_id", "device_type", "capability_type", "numa_policy"})
 _TYPES = ("type-PCI", "type-PF", "type-VF")
+
+
+def _read(option: str, text: str) -> list[Any]:
+    """The entries of one of the settings; one alone needs no list."""
+    if not text.strip():
+        return []
+    try:
+        read = json.loads(text)
+    except ValueError as error:
+        raise errors.BadRequest(f"[pci] {option} is no JSON: {error}") from None
+    return read if isinstance(read, list) else [read]
+
+
+# --- what hosts offer ---
+
+
+def entries(text: str) -> list[dict[str, str]]:
+    """What `[pci] device_spec` says. Raises BadRequest with a sentence for operators."""
+    found = _read("device_spec", text)
+    for entry in found:
+        if not isinstance(entry, dict) or not entry or set(entry) - _OFFERED_BY:
+            known = ", ".join(sorted(_OFFERED_BY))
+            raise errors.BadRequest(f"[pci] device_spec: {entry} is no object with any of {known}")
+        if not all(isinstance(value, str) for value in entry.values()):
+            raise errors.BadRequest(f"[pci] device_spec: the values of {entry} are no texts")
+    return found
+
+
+def offered(devices: Iterable[dict[str, Any]], text: str) -> list[dict[str, Any]]:
+    """Those of the devices that the setting names."""
+    wanted = entries(text)
+    return [device for device in devices if any(_has(device, entry) for entry in wanted)]
+
+
+def _has(device: dict[str, Any], entry: dict[str, str]) -> bool:
+    return all(fnmatchcase(str(device[key]).lower(), value.lower()) for key, value in entry.items())
+
+
+# --- what flavors ask for ---
 
 
 class Kind(NamedTuple):
@@ -39,14 +83,8 @@ class Kind(NamedTuple):
 @cache
 def aliases(text: str) -> dict[str, tuple[Kind, ...]]:
     """What the setting says; a name may be there more than once. Raises BadRequest with a sentence for operators."""
-    if not text.strip():
-        return {}
-    try:
-        read = json.loads(text)
-    except ValueError as error:
-        raise errors.BadRequest(f"[pci] alias is no JSON: {error}") from None
     found: dict[str, tuple[Kind, ...]] = {}
-    for entry in read if isinstance(read, list) else [read]:
+    for entry in _read("alias", text):
         if not isinstance(entry, dict) or not entry.get("name") or set(entry) - _KEYS:
             raise errors.BadRequest(f"[pci] alias: {entry} is no object with a name and any of {sorted(_KEYS)}")
         if entry.get("device_type") not in (None, *_TYPES):

@@ -37,6 +37,11 @@ class OtherNetwork:
     seen: list[dict[str, Any]] = field(default_factory=list)
     says: dict[str, Any] = field(default_factory=dict)
 
+    def member(self, settings: Settings, db: Database) -> Api:
+        """A cloud that asks it, as a member of a project of its own."""
+        app = create_app(replace(settings, network_url=self.url), db=db, neutron=self.neutron)
+        return Api(app, TokenCodec(settings.secret("tokens")), ("member",), uuid.uuid4().hex, uuid.uuid4().hex)
+
     def network(self, project_id: str | None = None, cidr: str = "10.9.0.0/24", **more: Any) -> str:
         """A network with a subnet, of that project, or everybody's; its id."""
         owner = {"project_id": project_id} if project_id else {"shared": True}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What asking a real Glance and a real Cinder share: how often, and with whose token, the caller's own or that of the
-service user of [identity]."""
+"""What asking a real Glance, Cinder or Neutron share: how often, with whose token (the caller's own, or that of the
+service user of [identity]), and what their statuses mean."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ from computeapi import errors
 from computeapi.context import Context
 from computeapi.settings import Settings
 
+# What a status of theirs means; each has some more.
+ERRORS: dict[int, type[errors.Error]] = {
+    400: errors.BadRequest,
+    401: errors.Unauthorized,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    429: errors.TooManyRequests,
+}
 BRIEFLY = 5  # seconds without a byte, while a transaction or a request waits
 
 _RETRIES = 2

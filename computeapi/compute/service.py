@@ -24,10 +24,10 @@ from typing import IO
 import orjson
 from sqlalchemy import Connection, insert, select, update
 
-from computeapi import clock, journal
+from computeapi import clock, journal, pci
 from computeapi.backends import network, volume
 from computeapi.backends.image.base import ImageBackend
-from computeapi.compute import pci, reconcile, runner, sweeps
+from computeapi.compute import reconcile, runner, sweeps
 from computeapi.compute.metadata.service import MetadataService
 from computeapi.compute.operation import Ended, Tools, uncounted
 from computeapi.compute.operations import firewall, networks

@@ -12,7 +12,7 @@ from computeapi.compute import guest
 from computeapi.compute.operation import Work
 from computeapi.settings import Settings
 from tests.databases import Engine
-from tests.journal.world import Databases, World
+from tests.journal.world import Databases, World, opened
 
 
 @pytest.fixture(autouse=True)
@@ -51,11 +51,5 @@ def databases() -> dict[str, Databases]:
 @pytest.fixture
 def world(settings: Settings, databases: dict[str, Databases]) -> Iterator[World]:
     """A cloud of one host."""
-    url = settings.database_url
-    if url not in databases:
-        databases[url] = Databases.of(url)
-    mine = databases[url]
-    world = World(settings, mine)
-    yield world
-    world.close()
-    mine.close()
+    with opened(World, settings, databases) as world:
+        yield world

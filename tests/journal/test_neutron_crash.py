@@ -15,7 +15,7 @@ from computeapi.settings import Settings
 from computeapi.virt.base import HypervisorError
 from tests.journal import test_crash as crash
 from tests.journal.neutrons import NeutronWorld
-from tests.journal.world import Databases
+from tests.journal.world import Databases, opened
 
 ASKING = (
     *("build", "delete", "attach_interface", "detach_interface", "reset_network", "shelve_offload", "unshelve"),
@@ -28,13 +28,8 @@ STEPS = [(name, step.name) for name in ASKING for step in OPERATIONS[name].steps
 @pytest.fixture
 def world(settings: Settings, databases: dict[str, Databases]) -> Iterator[NeutronWorld]:
     """A cloud of one host, with a Neutron."""
-    url = settings.database_url
-    if url not in databases:
-        databases[url] = Databases.of(url)
-    world = NeutronWorld(settings, databases[url])
-    yield world
-    world.close()
-    databases[url].close()
+    with opened(NeutronWorld, settings, databases) as world:
+        yield world
 
 
 @every_operation

@@ -17,7 +17,7 @@ from computeapi.db.models import Allocation, PciClaim
 from computeapi.settings import Settings
 from tests.journal import test_crash as crash
 from tests.journal import world as worlds
-from tests.journal.world import Databases, World
+from tests.journal.world import Databases, World, opened
 
 DEVICES = [{"address": f"0000:04:10.{number}", "vendor_id": "8086", "product_id": "1520"} for number in range(3)]
 PLACING = (
@@ -57,13 +57,8 @@ def world(settings: Settings, databases: dict[str, Databases], monkeypatch: pyte
     """A cloud of one host, whose servers have a device."""
     flavor = {**worlds.FLAVOR, "extra_specs": {"pci_passthrough:alias": "card:1"}}
     monkeypatch.setattr(worlds, "FLAVOR", flavor)
-    url = settings.database_url
-    if url not in databases:
-        databases[url] = Databases.of(url)
-    world = PciWorld(settings, databases[url])
-    yield world
-    world.close()
-    databases[url].close()
+    with opened(PciWorld, settings, databases) as world:
+        yield world
 
 
 @every_operation

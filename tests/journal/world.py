@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from sqlalchemy import Connection, delete, event, func, insert, or_, select, update
@@ -650,3 +650,18 @@ def add_host(db: Database, name: str, **columns: Any) -> None:
     }
     with db.write() as conn:
         conn.execute(insert(Host).values(**values))
+
+
+Kind = TypeVar("Kind", bound=World)
+
+
+@contextmanager
+def opened(kind: type[Kind], settings: Settings, databases: dict[str, Databases]) -> Iterator[Kind]:
+    """A World of that kind. Connections are made once for each URL."""
+    url = settings.database_url
+    if url not in databases:
+        databases[url] = Databases.of(url)
+    world = kind(settings, databases[url])
+    yield world
+    world.close()
+    databases[url].close()

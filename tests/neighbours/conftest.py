@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from keystoneauth1.adapter import Adapter
 
 from tests.clients.clouds import Cloud
 from tests.neighbours.clouds import (
     ALICE,
     NeighbourCloud,
+    boot,
     fill_cinder,
     fill_keystone,
     fill_neutron,
@@ -74,3 +76,17 @@ def image(neighbours: Neighbours) -> str:
     made = str(glance.post("/v2/images", json=body).json()["id"])
     glance.put(f"/v2/images/{made}/file", data=bytes(1 << 20), headers={"Content-Type": "application/octet-stream"})
     return made
+
+
+@pytest.fixture(scope="module")
+def nova(neighbours: Neighbours, cloud: Cloud) -> Adapter:
+    """Our own, asked by alice."""
+    return service(neighbours, "compute", *ALICE)
+
+
+@pytest.fixture(scope="module")
+def server(neighbours: Neighbours, nova: Adapter, image: str) -> Iterator[str]:
+    """A server on `private`, without volumes."""
+    server_id = boot(neighbours, nova, imageRef=image)
+    yield server_id
+    nova.delete(f"/servers/{server_id}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,20 +23,6 @@ def cinder(neighbours: Neighbours, cloud: Cloud) -> Adapter:
     if os.geteuid() != 0 or shutil.which("qemu-img") is None:
         pytest.skip("Cinder's driver runs qemu-img, and runs it as root")
     return service(neighbours, "block-storage", *ALICE)
-
-
-@pytest.fixture(scope="module")
-def nova(neighbours: Neighbours, cloud: Cloud) -> Adapter:
-    """Our own, asked by alice."""
-    return service(neighbours, "compute", *ALICE)
-
-
-@pytest.fixture(scope="module")
-def server(neighbours: Neighbours, nova: Adapter, image: str) -> Iterator[str]:
-    """A server without volumes."""
-    server_id = boot(neighbours, nova, imageRef=image)
-    yield server_id
-    nova.delete(f"/servers/{server_id}")
 
 
 def volume(cinder: Adapter, kind: str) -> str:

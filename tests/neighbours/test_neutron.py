@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,20 +19,6 @@ pytestmark = pytest.mark.clients
 def neutron(neighbours: Neighbours, cloud: Cloud) -> Adapter:
     """Asked by alice."""
     return service(neighbours, "network", *ALICE)
-
-
-@pytest.fixture(scope="module")
-def nova(neighbours: Neighbours, cloud: Cloud) -> Adapter:
-    """Our own, asked by alice."""
-    return service(neighbours, "compute", *ALICE)
-
-
-@pytest.fixture(scope="module")
-def server(neighbours: Neighbours, nova: Adapter, image: str) -> Iterator[str]:
-    """A server on `private`."""
-    server_id = boot(neighbours, nova, imageRef=image)
-    yield server_id
-    nova.delete(f"/servers/{server_id}")
 
 
 def addresses(nova: Adapter, server: str) -> list[str]:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from computeapi import errors
-from computeapi.compute import pci
+from computeapi import errors, pci
 from computeapi.compute.service import take_over
 from tests.cloud import Compute
 from tests.conftest import Api

@@ -39,8 +39,7 @@ def other(settings: Settings, tmp_path: Path) -> Iterator[OtherNetwork]:
 @pytest.fixture
 def api(settings: Settings, db: Database, other: OtherNetwork) -> Api:
     """The API as a member of a project."""
-    app = create_app(replace(settings, network_url=other.url), db=db, neutron=other.neutron)
-    return Api(app, TokenCodec(settings.secret("tokens")), ("member",), uuid.uuid4().hex, uuid.uuid4().hex)
+    return other.member(settings, db)
 
 
 @pytest.fixture

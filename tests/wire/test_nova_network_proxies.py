@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from computeapi.api.compute import remote
-from computeapi.app import create_app
-from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.db.engine import Database
 from computeapi.settings import Settings
 from tests.conftest import Api
@@ -34,9 +31,7 @@ def other(settings: Settings, tmp_path: Path) -> Iterator[OtherNetwork]:
 @pytest.fixture
 def api(settings: Settings, db: Database, other: OtherNetwork) -> Api:
     """Our API, which asks it, as a member of a project of its own."""
-    settings = replace(settings, network_url=other.url)
-    app = create_app(settings, db=db, neutron=other.neutron)
-    return Api(app, TokenCodec(settings.secret("tokens")), ("member",), uuid.uuid4().hex, uuid.uuid4().hex)
+    return other.member(settings, db)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from computeapi import errors, lifecycle
 from computeapi.api import parameters as p
 from computeapi.api.compute import remote_interfaces
-from computeapi.api.compute.remote_interfaces import is_remote
+from computeapi.api.compute.remote_calls import is_remote
 from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.db.queries import addresses, interfaces, network_quotas
 from computeapi.db.queries import nova_networks as networks
@@ -189,9 +189,6 @@ def delete(call: Call) -> None:
 def add_fixed_ip(call: Call) -> None:
     """Another address for the server's interface on a network. Raises NotFound, BadRequest (exhausted)."""
     network_id, server = str(call.body["addFixedIp"]["networkId"]), call.target
-    if is_remote(call):
-        remote_interfaces.add_fixed_ip(call, network_id)
-        return
     with call.services.db.write() as conn:
         lock_row(conn, server.id)
         found = interfaces.on_network(conn, server.id, network_id)
@@ -207,9 +204,6 @@ def add_fixed_ip(call: Call) -> None:
 def remove_fixed_ip(call: Call) -> None:
     """One address less. Raises BadRequest for one that the server does not have."""
     address, server = call.body["removeFixedIp"]["address"], call.target
-    if is_remote(call):
-        remote_interfaces.remove_fixed_ip(call, address)
-        return
     with call.services.db.write() as conn:
         lock_row(conn, server.id)
         row = networks.address_of_server(conn, server.id, address)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from computeapi import errors, journal, lifecycle
+from computeapi import ask, errors, lifecycle
 from computeapi.api import parameters as p
 from computeapi.context import Context
 from computeapi.db.queries import external_events as queries
@@ -75,7 +75,8 @@ def create(call: Call) -> Reply:
             if call.services.neutron is None:
                 _begin(conn, call, context, rows[key], "reset_network")
             else:
-                _ask_to_look(conn, call, context, rows[key])
+                # The host asks the real Neutron anew, whatever else it does to the server.
+                ask.put(conn, call.services, context, rows[key].host or "", "refresh_network", server=rows[key])
     return Reply({"events": shown}, status=207 if any(event["code"] != 200 for event in shown) else 200)
 
 
@@ -96,25 +97,6 @@ def _answer(
     if plugged and not _begin(conn, call, context, rows[place[0]], "detach_interface", {"port_id": port_id}):
         return event | {"status": "failed", "code": 422}
     return event | {"status": "completed", "code": 200}
-
-
-def _ask_to_look(conn: Connection, call: Call, context: Context, server: ServerRow) -> None:
-    """The server's host asks the real Neutron anew, whatever else it does to the server. Nobody waits for that."""
-    host = server.host or ""
-    journal.enqueue(
-        conn,
-        call.services.seal,
-        server_id=server.id,
-        server_uuid=server.uuid,
-        request_id=context.request_id,
-        project_id=context.project_id,
-        user_id=context.user_id,
-        name="refresh_network",
-        operation="refresh_network",
-        host=host,
-        hidden=True,
-    )
-    call.services.db.notify(conn, host)
 
 
 def _begin(

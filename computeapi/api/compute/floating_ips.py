@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from computeapi import errors, journal
+from computeapi import errors, lifecycle
 from computeapi.api import parameters as p
 from computeapi.api.compute import remote_interfaces
-from computeapi.api.compute.remote_interfaces import is_remote
+from computeapi.api.compute.remote_calls import is_remote
 from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.api.network import floating_ips as networking
 from computeapi.api.network.common import is_admin
@@ -161,7 +161,7 @@ def add_to_server(call: Call) -> None:
             networking.associate(conn, found, port_key, address)
         except errors.Conflict as error:
             raise errors.BadRequest(error.message) from None
-        _record(call, conn, server, "addFloatingIp")
+        lifecycle.record(conn, call.context, server, "addFloatingIp")
 
 
 class _Fixed(NamedTuple):
@@ -194,28 +194,13 @@ def _choose(server: ServerRow, fixed: Sequence[Any], given: dict[str, str]) -> t
 def remove_from_server(call: Call) -> None:
     """removeFloatingIp. Raises Conflict where the server does not have it."""
     address = call.body["removeFloatingIp"]["address"]
-    if is_remote(call):
-        remote_interfaces.remove_floating_ip(call, address)
-        return
     with call.services.db.write() as conn:
         server = _server(conn, call.target)
         found = _floating(call, conn, address)
         if found.server_uuid != server.uuid:
             raise errors.Conflict(f"Floating IP {address} is not associated with instance {server.uuid}.")
         floating_pools.attach(conn, found, None, None)
-        _record(call, conn, server, "removeFloatingIp")
-
-
-def _record(call: Call, conn: Connection, server: ServerRow, name: str) -> None:
-    journal.record(
-        conn,
-        server_id=server.id,
-        server_uuid=server.uuid,
-        request_id=call.context.request_id,
-        project_id=call.context.project_id,
-        user_id=call.context.user_id,
-        name=name,
-    )
+        lifecycle.record(conn, call.context, server, "removeFloatingIp")
 
 
 def _row(handler: Handler, verb: str, body: p.Schema) -> Endpoint:

@@ -2,7 +2,7 @@
 """nova-network's API where the networks are a real Neutron's: which handler stands in for which.
 
 What Nova passed on to Neutron is passed on; what it said 501, 404 or 400 to with Neutron is that here. The table is in
-docs/fleet.md. Server actions and interfaces decide for themselves: they write the server's rows as well.
+docs/fleet.md. Handlers whose first checks are the same for both networks decide for themselves.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Never
 
 from computeapi import errors
 from computeapi.api.compute import (
+    attach_interfaces,
     cloudpipe,
     fixed_ips,
     floating_ip_dns,
@@ -21,6 +22,7 @@ from computeapi.api.compute import (
     floating_ips_bulk,
     networks,
     remote_floating_ips,
+    remote_interfaces,
     remote_networks,
     remote_security_groups,
     security_group_default_rules,
@@ -63,12 +65,16 @@ INSTEAD: dict[Handler, Handler] = {
     security_groups.create: remote_security_groups.create,
     security_groups.update: remote_security_groups.update,
     security_groups.delete: remote_security_groups.delete,
+    security_groups.of_server: remote_security_groups.of_server,
     security_group_rules.create: remote_security_groups.create_rule,
     security_group_rules.delete: remote_security_groups.delete_rule,
     floating_ips.index: remote_floating_ips.index,
     floating_ips.show: remote_floating_ips.show,
     floating_ips.create: remote_floating_ips.create,
     floating_ips.delete: remote_floating_ips.delete,
+    floating_ips.remove_from_server: remote_interfaces.remove_floating_ip,
+    attach_interfaces.add_fixed_ip: remote_interfaces.add_fixed_ip,
+    attach_interfaces.remove_fixed_ip: remote_interfaces.remove_fixed_ip,
     floating_ip_pools.index: remote_floating_ips.pools,
     fixed_ips.show: _no_fixed_ip,
     virtual_interfaces.index: _no_interfaces,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real Neutron that a request's handler asks."""
+"""The real Neutron that a request's handler asks, where there is one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from computeapi.endpoint import Call
 
 if TYPE_CHECKING:
     from computeapi.backends.network.neutron import Neutron
+
+
+def is_remote(call: Call) -> bool:
+    """Whether the networks are a real Neutron's."""
+    return call.services.neutron is not None
 
 
 def neutron_of(call: Call) -> Neutron:

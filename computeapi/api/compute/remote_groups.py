@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from computeapi.api.compute.remote_calls import neutron_of
 from computeapi.backends.network.ports import Json
 from computeapi.endpoint import Call
 
 
 def rows(call: Call, groups: Sequence[Json]) -> tuple[list[Any], dict[str, list[Any]]]:
     """Groups, and their rules by group, as the embedded network's rows of them: `security_groups.view` takes both."""
-    neutron = call.services.neutron
-    assert neutron is not None
+    neutron = neutron_of(call)
     named = {each["id"]: each for each in groups}
     inward = [rule for each in groups for rule in each["security_group_rules"] if rule["direction"] == "ingress"]
     others = sorted({rule["remote_group_id"] for rule in inward if rule["remote_group_id"]} - named.keys())

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import Connection
 
-from computeapi import errors, journal, lifecycle
+from computeapi import errors, lifecycle
+from computeapi.api.compute.remote_calls import neutron_of
 from computeapi.backends.network import ports
 from computeapi.backends.network.ports import NO_SECURITY, Json, Wanted
 from computeapi.db.queries import addresses, interfaces, network_cache, servers
@@ -23,22 +23,10 @@ from computeapi.db.queries.network_cache import Place, RemotePort
 from computeapi.db.queries.servers import ServerRow
 from computeapi.endpoint import Call
 
-if TYPE_CHECKING:
-    from computeapi.backends.network.neutron import Neutron
-
-
-def is_remote(call: Call) -> bool:
-    """Whether the networks are a real Neutron's."""
-    return call.services.neutron is not None
-
-
-def _neutron(call: Call) -> Neutron:
-    return cast("Neutron", call.services.neutron)
-
 
 def _look(call: Call, server_uuid: str) -> list[RemotePort]:
     """What Neutron says of the server's ports now."""
-    return ports.describe(_neutron(call), ports.of_server(_neutron(call), server_uuid, call.context), call.context)
+    return ports.describe(neutron_of(call), ports.of_server(neutron_of(call), server_uuid, call.context), call.context)
 
 
 @contextmanager
@@ -50,18 +38,6 @@ def _remembered(call: Call, server: ServerRow) -> Iterator[Connection]:
             raise errors.NotFound(f"Instance {server.uuid} could not be found.")
         network_cache.store(conn, server.id, said)
         yield conn
-
-
-def _record(call: Call, conn: Connection, name: str) -> None:
-    journal.record(
-        conn,
-        server_id=call.target.id,
-        server_uuid=call.target.uuid,
-        request_id=call.context.request_id,
-        project_id=call.context.project_id,
-        user_id=call.context.user_id,
-        name=name,
-    )
 
 
 def _nics(call: Call) -> list[Nic]:
@@ -81,7 +57,7 @@ def attach(call: Call, network_id: str | None, port_id: str | None, fixed_ip: st
     wanted = _wanted(call, network_id, port_id, fixed_ip)
     try:
         port = ports.make(
-            _neutron(call),
+            neutron_of(call),
             wanted,
             (),
             server_uuid=server.uuid,
@@ -104,7 +80,7 @@ def attach(call: Call, network_id: str | None, port_id: str | None, fixed_ip: st
 
 
 def _wanted(call: Call, network_id: str | None, port_id: str | None, fixed_ip: str | None) -> Wanted:
-    neutron, project_id = _neutron(call), call.target.project_id
+    neutron, project_id = neutron_of(call), call.target.project_id
     if not network_id and not port_id:
         try:
             found = ports.only_network(neutron, call.context, project_id)
@@ -126,7 +102,7 @@ def _wanted(call: Call, network_id: str | None, port_id: str | None, fixed_ip: s
 
 def _give_back(call: Call, wanted: Wanted) -> None:
     """What was asked of Neutron is not wanted after all. Where it is away, the server's delete sees to it."""
-    neutron, server = _neutron(call), call.target
+    neutron, server = neutron_of(call), call.target
     with suppress(errors.Error):
         for port in ports.of_server(neutron, server.uuid, call.context):
             if ports.key_of(port) == wanted.key:
@@ -138,9 +114,9 @@ def _give_back(call: Call, wanted: Wanted) -> None:
 # --- addresses ---
 
 
-def add_fixed_ip(call: Call, network_id: str) -> None:
-    """Another address for the server's interface on a network. Raises NotFound, BadRequest (exhausted)."""
-    server, neutron = call.target, _neutron(call)
+def add_fixed_ip(call: Call) -> None:
+    """addFixedIp: another address for the server's interface on a network. Raises NotFound, BadRequest (exhausted)."""
+    network_id, server, neutron = str(call.body["addFixedIp"]["networkId"]), call.target, neutron_of(call)
     lifecycle.check(call.services, call.context, server, "add_fixed_ip")
     nic = next((nic for nic in _nics(call) if nic.network_uuid == network_id), None)
     if nic is None:
@@ -159,9 +135,9 @@ def add_fixed_ip(call: Call, network_id: str) -> None:
         lifecycle.begin(conn, call.services, call.context, server, "add_fixed_ip")
 
 
-def remove_fixed_ip(call: Call, address: str) -> None:
-    """One address less. Raises BadRequest for one that the server does not have."""
-    server, neutron = call.target, _neutron(call)
+def remove_fixed_ip(call: Call) -> None:
+    """removeFixedIp: one address less. Raises BadRequest for one that the server does not have."""
+    address, server, neutron = call.body["removeFixedIp"]["address"], call.target, neutron_of(call)
     lifecycle.check(call.services, call.context, server, "remove_fixed_ip")
     nic = next((nic for nic in _nics(call) if any(item.address == address for item in nic.addresses)), None)
     if nic is None:
@@ -178,7 +154,7 @@ def remove_fixed_ip(call: Call, address: str) -> None:
 
 def change_group(call: Call, action: str, name: str, *, add: bool) -> None:
     """A security group holds for all of the server's interfaces, or for none. Raises NotFound, BadRequest."""
-    server, neutron = call.target, _neutron(call)
+    server, neutron = call.target, neutron_of(call)
     group = ports.one_group(neutron, call.context, server.project_id, name)
     mine = neutron.find(call.context, "port", {"device_id": server.uuid})
     if not mine:
@@ -193,12 +169,12 @@ def change_group(call: Call, action: str, name: str, *, add: bool) -> None:
         values = {"security_groups": [*kept, group] if add else kept}
         neutron.update(call.context, "port", port["id"], values)
     with _remembered(call, server) as conn:
-        _record(call, conn, action)
+        lifecycle.record(conn, call.context, call.target, action)
 
 
 def groups_of_server(call: Call) -> list[Json]:
     """The security groups of the server's interfaces, as Neutron shows them now."""
-    neutron = _neutron(call)
+    neutron = neutron_of(call)
     mine = neutron.find(call.context, "port", {"device_id": call.target.uuid}, fields=("security_groups",))
     ids = sorted({group for port in mine for group in port["security_groups"]})
     return neutron.find(call.context, "security_group", {"id": ids})
@@ -208,7 +184,7 @@ def groups_of_server(call: Call) -> list[Json]:
 
 
 def _floating(call: Call, address: str) -> Json:
-    found = _neutron(call).find(call.context, "floatingip", {"floating_ip_address": address})
+    found = neutron_of(call).find(call.context, "floatingip", {"floating_ip_address": address})
     if not found:
         raise errors.NotFound("floating IP not found")
     return found[0]
@@ -219,23 +195,24 @@ def add_floating_ip(call: Call, port_id: str, fixed_address: str, address: str) 
     floating = _floating(call, address)
     values = {"port_id": port_id, "fixed_ip_address": fixed_address}
     try:
-        _neutron(call).update(call.context, "floatingip", floating["id"], values)
+        neutron_of(call).update(call.context, "floatingip", floating["id"], values)
     except (errors.Conflict, errors.NotFound) as error:
         raise errors.BadRequest(error.message) from None
     if floating.get("port_id") and floating["port_id"] != port_id:
         forget(call, floating["port_id"])
     with _remembered(call, call.target) as conn:
-        _record(call, conn, "addFloatingIp")
+        lifecycle.record(conn, call.context, call.target, "addFloatingIp")
 
 
-def remove_floating_ip(call: Call, address: str) -> None:
-    """A floating IP is for no address. Raises Conflict where the server does not have it."""
+def remove_floating_ip(call: Call) -> None:
+    """removeFloatingIp: it is for no address. Raises Conflict where the server does not have it."""
+    address = call.body["removeFloatingIp"]["address"]
     floating = _floating(call, address)
     if floating.get("port_id") not in {nic.port_id for nic in _nics(call)}:
         raise errors.Conflict(f"Floating IP {address} is not associated with instance {call.target.uuid}.")
-    _neutron(call).update(call.context, "floatingip", floating["id"], {"port_id": None})
+    neutron_of(call).update(call.context, "floatingip", floating["id"], {"port_id": None})
     with _remembered(call, call.target) as conn:
-        _record(call, conn, "removeFloatingIp")
+        lifecycle.record(conn, call.context, call.target, "removeFloatingIp")
 
 
 def forget(call: Call, port_id: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from computeapi import errors
-from computeapi.api.compute import remote_groups, security_group_rules
+from computeapi.api.compute import remote_groups, remote_interfaces, security_group_rules
 from computeapi.api.compute import security_groups as local
 from computeapi.api.compute.remote_calls import neutron_of
 from computeapi.api.network.common import is_admin
@@ -42,6 +42,11 @@ def index(call: Call) -> Json:
 def show(call: Call) -> Json:
     """GET /os-security-groups/{id}."""
     return {"security_group": _views(call, _find(call, call.params["security_group_id"]))[0]}
+
+
+def of_server(call: Call) -> Json:
+    """GET /servers/{server_id}/os-security-groups."""
+    return {"security_groups": _views(call, *remote_interfaces.groups_of_server(call))}
 
 
 def create(call: Call) -> Json:

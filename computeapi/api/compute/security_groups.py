@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from computeapi import errors, journal
+from computeapi import errors, lifecycle
 from computeapi.api import parameters as p
-from computeapi.api.compute import links, remote_groups, remote_interfaces
-from computeapi.api.compute.remote_interfaces import is_remote
+from computeapi.api.compute import links, remote_interfaces
+from computeapi.api.compute.remote_calls import is_remote
 from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.api.network import security_groups as networking
 from computeapi.api.network.common import is_admin
@@ -217,8 +217,6 @@ def delete(call: Call) -> None:
 
 def of_server(call: Call) -> dict[str, Any]:
     """GET /servers/{server_id}/os-security-groups."""
-    if is_remote(call):
-        return {"security_groups": view(*remote_groups.rows(call, remote_interfaces.groups_of_server(call)))}
     with call.services.db.snapshot() as conn:
         groups = queries.groups_of_server(conn, call.target.id)
         rules = queries.rules_of(conn, [row.id for row in groups], INGRESS)
@@ -255,15 +253,7 @@ def _change(call: Call, action: str, *, add: bool) -> None:
         else:
             _take(conn, ports, group, name, server)
         queries.refresh_server(conn, server.id)
-        journal.record(
-            conn,
-            server_id=server.id,
-            server_uuid=server.uuid,
-            request_id=call.context.request_id,
-            project_id=call.context.project_id,
-            user_id=call.context.user_id,
-            name=action,
-        )
+        lifecycle.record(conn, call.context, server, action)
 
 
 def _named(conn: Connection, server: ServerRow, name: str) -> Any:

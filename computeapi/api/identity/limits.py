@@ -186,7 +186,5 @@ def show_model(_call: Call) -> dict[str, Any]:
 
 def _check_service(conn: Connection, items: Iterable[Row]) -> None:
     """Raise BadRequest where one of them is about a service or a region that is not in the catalog."""
-    for key in {item["service_id"] for item in items if "service_id" in item}:
-        registry.require_service(conn, key)
-    for key in {item["region_id"] for item in items if item.get("region_id") is not None}:
-        registry.require_region(conn, key)
+    registry.require_services(conn, {item["service_id"] for item in items if "service_id" in item})
+    registry.require_regions(conn, {item["region_id"] for item in items if item.get("region_id") is not None})

@@ -128,16 +128,22 @@ def _view(call: Call, nouns: str, row: Row) -> dict[str, Any]:
 # --- what others name ---
 
 
-def require_service(conn: Connection, key: str) -> None:
-    """Raise BadRequest unless there is that service."""
-    if not any(service.id == key for service in catalog.ours()) and accounts.find(conn, Service, key) is None:
-        raise errors.BadRequest(f"Could not find service: {key}.")
+def require_services(conn: Connection, keys: set[str]) -> None:
+    """Raise BadRequest unless there are all these services."""
+    missing = keys - {service.id for service in catalog.ours()}
+    if missing:
+        missing -= {row["id"] for row in accounts.listed(conn, Service, [Service.id.in_(missing)])}
+    if missing:
+        raise errors.BadRequest(f"Could not find service: {min(missing)}.")
 
 
-def require_region(conn: Connection, key: str) -> None:
-    """Raise BadRequest unless there is that region; it stays until this transaction ends."""
-    if key != REGION and queries.find_region(conn, key) is None:
-        raise errors.BadRequest(f"Could not find region: {key}.")
+def require_regions(conn: Connection, keys: set[str]) -> None:
+    """Raise BadRequest unless there are all these regions; they stay until this transaction ends."""
+    missing = keys - {REGION}
+    if missing:
+        missing -= queries.keep_regions(conn, missing)
+    if missing:
+        raise errors.BadRequest(f"Could not find region: {min(missing)}.")
 
 
 # --- handlers: what the three have in common ---
@@ -278,7 +284,7 @@ def _placed(given: Mapping[str, Any]) -> Row:
 
 def _make_region(conn: Connection, given: Mapping[str, Any]) -> None:
     name = given.get("region")
-    if name and given.get("region_id") is None and name != REGION and queries.find_region(conn, name) is None:
+    if name and given.get("region_id") is None and name != REGION and not queries.keep_regions(conn, {name}):
         accounts.insert_once(conn, Region, id=name)
 
 
@@ -289,11 +295,10 @@ def _check_endpoint(conn: Connection, row: Row, values: Row) -> None:
     after = {**row, **values}
     own = any(service.id == after["service_id"] for service in catalog.ours())
     if "service_id" in values and not own:
-        if accounts.find(conn, Service, values["service_id"]) is None:
-            raise errors.BadRequest(f"Could not find service: {values['service_id']}.")
+        require_services(conn, {values["service_id"]})
         accounts.lock(conn, Service, values["service_id"])
     if after["region_id"] is not None:
-        require_region(conn, after["region_id"])
+        require_regions(conn, {after["region_id"]})
     if own and after["region_id"] in (None, REGION):
         raise errors.Conflict(f"This cloud itself serves that in {REGION}; an endpoint in another region can be added.")
 
@@ -349,7 +354,7 @@ def _create_region(call: Call, key: str) -> dict[str, Any]:
     values, extra = common.split(call.body["region"], _COLUMNS["regions"])
     values["description"] = values.get("description") or ""
     with call.services.db.write() as conn:
-        if key == REGION or queries.find_region(conn, key) is not None:
+        if key == REGION or queries.keep_regions(conn, {key}):
             raise errors.Conflict(f"There is a region {key} already.")
         _check_parent(conn, key, values.get("parent_region_id"))
         row = accounts.create(conn, Region, {"parent_region_id": None, **values, "id": key, "extra": extra})
@@ -360,7 +365,7 @@ def _check_parent(conn: Connection, key: str, parent: str | None) -> None:
     """Raise NotFound for a parent that there is not, BadRequest for one that is part of the region itself."""
     if parent is None or parent == REGION:
         return
-    if queries.find_region(conn, parent) is None and parent != key:
+    if not queries.keep_regions(conn, {parent}) and parent != key:
         raise accounts.missing(Region, parent)
     if parent == key or key in accounts.ancestors(queries.parents(conn), parent):
         raise errors.BadRequest(f"Region {key} can't be part of {parent}, which is part of it.")

@@ -18,24 +18,14 @@ from keystoneauth1.session import Session
 
 from computeapi import clock, errors
 from computeapi.backends.image.base import ATTRIBUTES, ImageBackend, ImageInfo, check_property_name, is_id
-from computeapi.backends.service_user import adapter
+from computeapi.backends.service_user import ERRORS, adapter
 from computeapi.context import Context
 
 PATCH = "application/openstack-images-v2.1-json-patch"
 CHUNK = 1024 * 1024  # bytes
 TIMEOUT = 60  # seconds without a byte
 
-_ERRORS: dict[int, type[errors.Error]] = {
-    400: errors.BadRequest,
-    401: errors.Unauthorized,
-    403: errors.Forbidden,
-    404: errors.NotFound,
-    409: errors.Conflict,
-    410: errors.Gone,
-    413: errors.TooLarge,
-    415: errors.UnsupportedMediaType,
-    429: errors.TooManyRequests,
-}
+_ERRORS = ERRORS | {410: errors.Gone, 413: errors.TooLarge, 415: errors.UnsupportedMediaType}
 
 
 class GlanceImages(ImageBackend):

@@ -16,21 +16,13 @@ from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
 from computeapi import errors
-from computeapi.backends.service_user import adapter, context_token
+from computeapi.backends.service_user import ERRORS, adapter, context_token
 from computeapi.context import Context
 
 TIMEOUT = 60  # seconds without a byte
 
 _AT_ONCE = 100  # values of a filter that fit into one URL
-_ERRORS: dict[int, type[errors.Error]] = {
-    400: errors.BadRequest,
-    401: errors.Unauthorized,
-    403: errors.Forbidden,
-    404: errors.NotFound,
-    409: errors.Conflict,
-    412: errors.Conflict,
-    429: errors.TooManyRequests,
-}
+_ERRORS = ERRORS | {412: errors.Conflict}
 # What Neutron calls a thing, and where it has them.
 _PLURALS = {"policy": "policies"}
 

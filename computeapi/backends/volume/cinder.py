@@ -25,7 +25,7 @@ from keystoneauth1.session import Session
 from sqlalchemy import Connection
 
 from computeapi import clock, errors
-from computeapi.backends.service_user import BRIEFLY, adapter, context_token
+from computeapi.backends.service_user import BRIEFLY, ERRORS, adapter, context_token
 from computeapi.backends.volume.base import (
     Attachment,
     Connected,
@@ -42,15 +42,7 @@ VERSION = "volume 3.44"  # the attachments API with os-complete
 TIMEOUT = 60  # seconds without a byte
 INITIATOR = Path("/etc/iscsi/initiatorname.iscsi")
 
-_ERRORS: dict[int, type[errors.Error]] = {
-    400: errors.BadRequest,
-    401: errors.Unauthorized,
-    403: errors.Forbidden,
-    404: errors.NotFound,
-    409: errors.Conflict,
-    413: errors.QuotaExceeded,  # Cinder's over-limit
-    429: errors.TooManyRequests,
-}
+_ERRORS = ERRORS | {413: errors.QuotaExceeded}  # Cinder's over-limit
 
 
 class CinderVolumes(VolumeBackend):

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 from sqlalchemy import Connection, delete, select
 
@@ -79,7 +77,7 @@ def delete_region(conn: Connection, key: str) -> None:
     conn.execute(delete(Region).where(Region.id.in_(doomed)))
 
 
-def find_region(conn: Connection, key: str) -> Row | None:
-    """The region, locked until this transaction ends, so that it stays while something is put in it."""
-    found: Any = conn.execute(select(Region.id).where(Region.id == key).with_for_update()).mappings().one_or_none()
-    return dict(found) if found else None
+def keep_regions(conn: Connection, keys: set[str]) -> set[str]:
+    """Those of the regions that there are, locked until this transaction ends: they stay while something is put in."""
+    chosen = select(Region.id).where(Region.id.in_(keys)).order_by(Region.id).with_for_update()
+    return set(conn.execute(chosen).scalars())
