@@ -288,17 +288,23 @@ _TIMES = {
     *("switched_at", "reverted_at", "shelved_at", "deleted_at", "attached_at"),
 }
 _NOT_COMPARED = _TIMES | {"epoch", "attempt", "fault_json", "cancel", "payload"}
-_MADE_MEANWHILE = (
-    "actions",
-    "pci_claims",
-    "volumes",
-    "volume_attachments",
-)  # by work: a sequence leaves gaps where that was undone
 _ON_A_HOST = (("volumes", "*"), ("networks", "*"), ("dhcp", "*"), ("guests", "uuid, state, spec"))
 _CHANGED = (
     *("networks", "subnets", "servers", "ports", "fixed_ips", "allocations", "pci_claims", "migrations", "hosts"),
     *("block_devices", "volumes", "volume_snapshots", "volume_attachments", "actions", "action_events"),
 )
+
+
+def _number_anew(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Keys become places in their tables: a sequence leaves gaps where work was undone."""
+    places = {name: {row["id"]: place for place, row in enumerate(table)} for name, table in rows.items()}
+    for name, table in rows.items():
+        columns = Base.metadata.tables[name].columns
+        referred = {column.name: key.column.table.name for column in columns for key in column.foreign_keys}
+        for row in table:
+            for column, target in {"id": name, **referred}.items():
+                if target in places and row[column] is not None:
+                    row[column] = places[target].get(row[column], row[column])
 
 
 class World:
@@ -430,8 +436,7 @@ class World:
         rows = self.dump()
         del rows["action_events"]
         rows["actions"] = [row for row in rows["actions"] if not row["hidden"]]
-        for name in _MADE_MEANWHILE:
-            rows[name] = [row | {"id": number} for number, row in enumerate(rows[name])]
+        _number_anew(rows)
         found: dict[str, Any] = {"images": self.images.snapshot()} | {
             name: [{key: value for key, value in row.items() if key not in _NOT_COMPARED} for row in table]
             for name, table in rows.items()
