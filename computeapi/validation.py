@@ -108,7 +108,7 @@ def _ip(value: Any) -> bool:
 
 @FORMATS.checks("cidr")
 def _cidr(value: Any) -> bool:
-    if not isinstance(value, str) or "/" not in value:
+    if not isinstance(value, str) or "/" not in value or "%" in value:  # no zone
         return False
     try:
         ipaddress.ip_network(value, strict=False)

@@ -96,6 +96,12 @@ def test_pieces() -> None:
         quoted('x" }')
 
 
+def test_no_address_ends_the_text() -> None:
+    hostile = replace(GUARD, pairs=(("::% } }\nflush ruleset\n#/1", GUARD.mac),))
+    with pytest.raises(ValueError, match="flush"):
+        ruleset(replace(FULL, guards=(hostile,)))
+
+
 def test_nowhere_to_filter() -> None:
     assert not HostNetwork("qemu+tls://elsewhere/system").usable()
     absent = HostNetwork("qemu+unix:///system?socket=/nonexistent/socket")

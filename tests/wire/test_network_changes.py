@@ -372,6 +372,8 @@ def test_port_of_two_families(api: Api) -> None:
         ({"device_owner": "network:dhcp"}, 403, "PolicyNotAuthorized"),
         ({"security_groups": ["x"]}, 400, "HTTPBadRequest"),
         ({"allowed_address_pairs": [{"ip_address": "x"}]}, 400, "HTTPBadRequest"),
+        ({"allowed_address_pairs": [{"ip_address": "::% } }\n}\nflush ruleset\n#/1"}]}, 400, "HTTPBadRequest"),
+        ({"allowed_address_pairs": [{"ip_address": "fe80::1%eth0"}]}, 400, "HTTPBadRequest"),
         ({"binding:vnic_type": "direct"}, 400, "HTTPBadRequest"),
         ({"binding:profile": "x"}, 400, "HTTPBadRequest"),
         ({"status": "ACTIVE"}, 400, "HTTPBadRequest"),

@@ -44,6 +44,8 @@ def _pair(value: Any) -> list[dict[str, Any]]:
     pairs: list[dict[str, Any]] = _PAIRS(value)
     for pair in pairs:
         try:
+            if "%" in pair["ip_address"]:  # a zone may be any text, and this goes to nft
+                raise ValueError
             ipaddress.ip_network(pair["ip_address"], strict=False)
         except ValueError:
             raise ValueError(f"'{pair['ip_address']}' is not a valid IP address or subnet") from None

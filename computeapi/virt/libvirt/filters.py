@@ -9,6 +9,7 @@ came over the guest's own bridge, through a router or by a floating IP. Measured
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator
 
 from computeapi.virt.firewall import Firewall, PacketRule
@@ -17,12 +18,16 @@ METADATA = "169.254.169.254"  # where guests ask for what they are told of thems
 _ICMP = {4: ("icmp", 1), 6: ("icmpv6", 58)}
 _FAMILY = {4: "ip", 6: "ip6"}
 _TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
+_ELEMENT = re.compile(r'("[^"\n]+"|[A-Za-z0-9 .:/_-])+')
 _FINDING = "{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report, mld-listener-report }"
 
 
 def elements(items: Iterable[str]) -> str:
-    """The elements of a set or map; nothing where it is empty."""
-    found = ", ".join(sorted(set(items)))
+    """The elements of a set or map; nothing where it is empty. ValueError for one that could be read as more."""
+    known = sorted(set(items))
+    if any(_ELEMENT.fullmatch(item) is None for item in known):
+        raise ValueError(known)
+    found = ", ".join(known)
     return f" elements = {{ {found} }}" if found else ""
 
 
