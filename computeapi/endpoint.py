@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from computeapi.services import Services
 
 MAX_BODY = 114_688  # bytes; Nova's [oslo_middleware] max_request_body_size
+MAX_DEPTH = 64  # of lists and objects in one another; what writes and words a body goes as deep as it does
 
 PUBLIC = "(public)"  # no token is asked for
 ANY_TOKEN = "(any token)"  # noqa: S105  (a rule's name: whoever has a valid token)
@@ -234,7 +235,8 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 def read_json(req: falcon.Request) -> Any:
     """The body as JSON; None where there is none.
 
-    Raises TooLarge, UnsupportedMediaType, and BadRequest for what is not JSON or holds NUL (databases refuse it).
+    Raises TooLarge, UnsupportedMediaType, and BadRequest for what is not JSON, holds NUL (databases refuse it) or is
+    nested too deep.
     """
     length = req.content_length
     if length is not None and length > MAX_BODY:
@@ -253,7 +255,17 @@ def read_json(req: falcon.Request) -> Any:
         raise errors.BadRequest("Malformed request body") from None
     if b"\\u0000" in data and _NUL.search(data):
         raise errors.BadRequest("Malformed request body: a text holds the character NUL")
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _is_deep(body):
+        raise errors.BadRequest(f"Malformed request body: it is nested more than {MAX_DEPTH} deep")
     return body
+
+
+def _is_deep(body: Any) -> bool:
+    level = [body]
+    for _ in range(MAX_DEPTH):
+        nested = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [item for each in nested for item in each]
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def _query(req: falcon.Request, row: Endpoint, version: Version) -> dict[str, list[str]]:

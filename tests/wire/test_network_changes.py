@@ -7,6 +7,7 @@ import ipaddress
 import uuid
 from dataclasses import replace
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -384,6 +385,30 @@ def test_port_refused(api: Api, body: dict[str, Any], status: int, kind: str) ->
     subnet(api, net)
     refused(api.post(f"{V}/ports", {"port": {"network_id": net, **body}}), status, kind)
     assert api.get(f"{V}/ports").json["ports"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"fixed_ips": [{"ip_address": "10.5.0.9"}]},
+        {"mac_address": "fa:16:3e:00:00:01"},
+        {"port_security_enabled": False},
+        {"port_security_enabled": True},
+        {"allowed_address_pairs": [{"ip_address": "0.0.0.0/0"}]},
+    ],
+)
+def test_guests_on_anothers_network_are_who_they_are_told_to_be(api: Api, admin: Api, body: dict[str, Any]) -> None:
+    shared = network(admin, shared=True)["id"]
+    sub = subnet(admin, shared)["id"]
+    refused(api.post(f"{V}/ports", {"port": {"network_id": shared, **body}}), 403, "PolicyNotAuthorized")
+    mine = port(api, shared, fixed_ips=[{"subnet_id": sub}], allowed_address_pairs=[])
+    path = f"{V}/ports/{mine['id']}"
+    refused(api.put(path, {"port": body}), 403, "PolicyNotAuthorized")
+    same = {"fixed_ips": mine["fixed_ips"], "name": "n", "allowed_address_pairs": []}
+    assert api.put(path, {"port": same}).status_code == 200
+    assert api.get(path).json["port"] == mine | {"name": "n", "revision_number": 2, "updated_at": ANY}
+    assert admin.post(f"{V}/ports", {"port": {"network_id": shared, **body}}).status_code == 201
+    assert api.post(f"{V}/ports", {"ports": [{"network_id": shared, **body}]}).status_code == 403
 
 
 def test_mac_twice(api: Api) -> None:

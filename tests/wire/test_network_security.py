@@ -204,7 +204,8 @@ def test_groups_of_ports(api: Api, network: str) -> None:
     assert named["security_groups"] == [default]
 
 
-def test_ports_without_security(api: Api, network: str) -> None:
+def test_ports_without_security(api: Api) -> None:
+    network = api.post(f"{V}/networks", {"network": {}}).json["network"]["id"]
     body = {"network_id": network, "port_security_enabled": False}
     port = api.post(f"{V}/ports", {"port": body}).json["port"]
     assert (port["security_groups"], port["port_security_enabled"]) == ([], False)

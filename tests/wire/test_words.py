@@ -5,8 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import falcon.testing
 import pytest
 
+from computeapi.app import create_app
+from computeapi.db.engine import Database
+from computeapi.settings import Settings
 from tests.conftest import Api
 from tests.wire.conftest import MakeServer
 
@@ -43,6 +47,20 @@ def test_names_of_v2(api: Api, make_server: MakeServer, body: dict[str, Any], na
 def test_printable_names(api: Api, make_server: MakeServer, name: str) -> None:
     answer = api.put(f"/servers/{make_server().uuid}", {"server": {"name": name}})
     assert (answer.status_code, answer.json["server"]["name"]) == (200, name)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2.1/servers", "/identity/v3/auth/tokens", "/network/v2.0/ports", "/image/v2/images"]
+)
+def test_deep_bodies(api: Api, settings: Settings, db: Database, path: str) -> None:
+    """What is nested too deep for Python's repr and for orjson.dumps is not taken in."""
+    client = falcon.testing.TestClient(create_app(settings, db=db))
+    for depth in (65, 300, 990):
+        for begin, end in (('{"server":', "}"), ("[", "]")):
+            text = begin * depth + "1" + end * depth
+            said = client.simulate_post(path, body=text, headers={"X-Auth-Token": api.token})
+            assert said.status_code == 400, said.text
+            assert "nested more than 64 deep" in said.text
 
 
 VALUES: list[tuple[str, Any, str]] = [

@@ -108,6 +108,7 @@ def _create(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, A
     network = queries.find(conn, NETWORKS, values["network_id"], scope(call))
     if network.project_id != call.context.project_id and not network.shared and not is_admin(call):
         raise errors.Forbidden("Ports on an external network are made by its owner.")
+    _check_network(call, "create_port", network, values)
     require(conn, network)
     network_quotas.check(services.db, conn, services.settings, project_id, "port")
     values.setdefault("port_security_enabled", bool(network.port_security))
@@ -140,6 +141,25 @@ def _check_owner(call: Call, values: dict[str, Any]) -> None:
     """What belongs to the cloud itself, only administrators say to be theirs."""
     if values.get("device_owner", "").startswith("network:") and not is_admin(call):
         raise errors.Forbidden(f"Policy doesn't allow device_owner {values['device_owner'][:80]} to be set.")
+
+
+def _check_network(
+    call: Call, verb: str, network: Any, values: dict[str, Any], now: frozenset[str] = frozenset()
+) -> None:
+    """Who is a guest on another's network is who it is told to be. `now`: the addresses that the port has.
+
+    Raises Forbidden, as Neutron's rules for these attributes.
+    """
+    chosen = {item["ip_address"] for item in values.get("fixed_ips") or () if "ip_address" in item}
+    asked = {
+        "mac_address": verb == "create_port" and "mac_address" in values,
+        "fixed_ips:ip_address": not chosen <= now,
+        "port_security_enabled": "port_security_enabled" in values,
+        "allowed_address_pairs": bool(values.get("allowed_address_pairs")),
+    }
+    for attribute, is_asked in asked.items():
+        if is_asked:
+            call.check(f"{verb}:{attribute}", network.project_id or "-")
 
 
 def _check_mac(conn: Connection, network_uuid: str, mac: str | None, but: int = 0) -> None:
@@ -213,6 +233,9 @@ def change(call: Call) -> dict[str, Any]:
     with call.services.db.write() as conn:
         changes.lock_network(conn, call.target.network_id)
         target = queries.find(conn, PORTS, call.target.uuid, None)
+        now = queries.fixed_ips_of(conn, queries.keys(PORTS, target.id)).get(target.id, [])
+        network = queries.find(conn, NETWORKS, target.network_uuid, None)
+        _check_network(call, "update_port", network, values, frozenset(item["ip_address"] for item in now))
         _check_device(target, values)
         row = _row(values, orjson.loads(target.binding_json))
         _check_mac(conn, target.network_uuid, row.get("mac"), target.id)

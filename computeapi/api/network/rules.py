@@ -25,6 +25,8 @@ _ADMINS = {
     ),
     "port": ("binding:host_id", "binding:profile"),
 }
+# What only those say of a port whose network it is: others on it would be taken for somebody else.
+OF_THE_NETWORKS_OWNER = ("fixed_ips:ip_address", "port_security_enabled", "allowed_address_pairs")
 
 
 def _nouns(verb: str, check: str, says: str, method: str, tail: str) -> list[Any]:
@@ -44,6 +46,22 @@ RULES: list[Any] = [
         for noun, attributes in _ADMINS.items()
         for attribute in attributes
         for verb, method in (("create", "POST"), ("update", "PUT"))
+    ),
+    *(
+        rule(
+            f"{verb}_port:{attribute}",
+            PROJECT_MEMBER,
+            f"Say a port's {attribute}; the project is the network's.",
+            (method, "/v2.0/ports"),
+        )
+        for attribute in OF_THE_NETWORKS_OWNER
+        for verb, method in (("create", "POST"), ("update", "PUT"))
+    ),
+    rule(
+        "create_port:mac_address",
+        PROJECT_MEMBER,
+        "Choose a port's; the project is the network's.",
+        ("POST", "/v2.0/ports"),
     ),
     rule("update_port:mac_address", ADMIN, "Give a port another MAC address.", ("PUT", "/v2.0/ports/{id}")),
     rule(
