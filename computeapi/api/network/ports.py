@@ -152,14 +152,14 @@ def _check_network(
     """
     chosen = {item["ip_address"] for item in values.get("fixed_ips") or () if "ip_address" in item}
     asked = {
-        "mac_address": verb == "create_port" and "mac_address" in values,
-        "fixed_ips:ip_address": not chosen <= now,
-        "port_security_enabled": "port_security_enabled" in values,
-        "allowed_address_pairs": bool(values.get("allowed_address_pairs")),
+        f"{verb}:mac_address": verb == "create_port" and "mac_address" in values,
+        f"{verb}:fixed_ips:ip_address": not chosen <= now,
+        f"{verb}:port_security_enabled": "port_security_enabled" in values,
+        f"{verb}:allowed_address_pairs": bool(values.get("allowed_address_pairs")),
     }
-    for attribute, is_asked in asked.items():
+    for name, is_asked in asked.items():
         if is_asked:
-            call.check(f"{verb}:{attribute}", network.project_id or "-")
+            call.check(name, network.project_id or "-")
 
 
 def _check_mac(conn: Connection, network_uuid: str, mac: str | None, but: int = 0) -> None:
