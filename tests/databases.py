@@ -21,7 +21,13 @@ from computeapi.db.engine import Database
 from computeapi.db.models import Base
 
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0")
-_QUIET = ("log_min_messages=fatal", "autovacuum=off", "max_connections=200", "listen_addresses=")
+_QUIET = ("log_min_messages=fatal", "autovacuum=off", "max_connections=200", "listen_addresses=", "jit=off")
+# What the test before left in a transaction; and connections that nobody uses any more, when they are many.
+_END_WHAT_IS_IN_THE_WAY = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = 'tests' AND pid <> %s
+AND (state <> 'idle' OR (SELECT count(*) FROM pg_stat_activity WHERE datname = 'tests') > 60)
+"""
 
 
 class Engine(ABC):
@@ -110,10 +116,7 @@ class Postgresql(Engine):
     def new(self, directory: Path) -> str:
         """The same database each time, emptied: a new one, copied from a template, takes several times as long."""
         with psycopg.connect(f"host={self._directory} user=postgres dbname=tests", autocommit=True) as conn:
-            conn.execute(  # what the test before left connected would be in the way
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'tests' AND pid <> %s",
-                [conn.info.backend_pid],
-            )
+            conn.execute(_END_WHAT_IS_IN_THE_WAY, [conn.info.backend_pid])
             used = [row[0] for row in conn.execute(self._used)]
             if used:
                 conn.execute(f"TRUNCATE {', '.join(used)} RESTART IDENTITY CASCADE")

@@ -43,9 +43,12 @@ def database_url(database_engine: Engine, journal_directory: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def databases() -> dict[str, Databases]:
+def databases() -> Iterator[dict[str, Databases]]:
     """By URL."""
-    return {}
+    found: dict[str, Databases] = {}
+    yield found
+    for each in found.values():
+        each.close()
 
 
 @pytest.fixture

@@ -158,19 +158,19 @@ def undisturbed(world: World) -> dict[str, Any]:
 def kill_everywhere(world: World, check: Callable[[int], None]) -> int:
     """Kill the owner at its 1st, 2nd, … checkpoint, each time from where all is now; check. How many there are."""
     beginning = world.snapshot()
-    n = 0
+    n = 1
     while True:
-        n += 1
         world.restore(beginning)
         world.victim.checkpoint.fatal = n
-        killed = False
         try:
             world.victim.live()
         except Killed:
-            killed = True
-        check(n)
-        if not killed:
-            return n - 1
+            check(n)
+        else:
+            points = world.victim.checkpoint.count
+            check(n)
+            return points
+        n += world.stride
 
 
 # --- (a) each step fails ---
@@ -446,7 +446,7 @@ def test_killed_each_time_it_runs(world: World, operation: str) -> None:
     beginning = world.snapshot()
     n = 1
     while True:
-        n += 1 if n < 6 else 2
+        n += world.stride if n < 6 else 2 * world.stride
         world.restore(beginning)
         lives = 0
         while not live_until(world, n):
@@ -497,9 +497,9 @@ def test_delete_overtakes_anywhere(world: World, operation: str) -> None:
     case = CASES[operation]
     server = begin(world, case)
     beginning = world.snapshot()
-    n = 0
+    n = 1 - world.stride
     while True:
-        n += 1
+        n += world.stride
         world.restore(beginning)
         asked: list[int] = []
 
@@ -651,9 +651,9 @@ def test_an_owner_that_was_replaced_writes_nothing(world: World, operation: str)
     begin(world, CASES[operation])
     beginning = world.snapshot()
     expected = undisturbed(world)
-    n = 0
+    n = 1 - world.stride
     while True:
-        n += 1
+        n += world.stride
         world.restore(beginning)
         before: list[Any] = []
 

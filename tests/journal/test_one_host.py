@@ -119,19 +119,20 @@ class Pair:
     def kill_everywhere(self, check: Callable[[int], None]) -> int:
         """End the mortal one at its 1st, 2nd, … checkpoint, each time from where all is now; check what then is."""
         beginning = self._world.snapshot()
-        n = 0
+        n = 1
         while True:
-            n += 1
             self._world.restore(beginning)
             self.begin()
             self.mortal.checkpoint.reset()
             self.mortal.checkpoint.fatal = n
             self.go_on()
             if self.mortal.tools is not None:
+                points = self.mortal.checkpoint.count
                 self.end()
-                return n - 1
+                return points
             check(n)
             self.end()
+            n += self._world.stride
 
 
 def down(world: World, *names: str) -> None:
