@@ -138,6 +138,27 @@ def test_delete_refused(api: Api, admin: Api) -> None:
         assert api.get(f"/v2.1/images/{image_id}").status_code == 200
 
 
+def test_readers_of_the_project_change_nothing(api: Api) -> None:
+    """As in the image service itself: its rules hold here too."""
+    image_id = active(api, colour="red")
+    reader = api.become("reader", project_id=api.project_id)
+    path = f"/v2.1/images/{image_id}"
+    assert reader.get(path).status_code == 200
+    refused = reader.delete(path)
+    assert (refused.status_code, refused.json["forbidden"]["message"]) == (
+        403,
+        "You are not allowed to delete the image.",
+    )
+    for answer in (
+        reader.post(f"{path}/metadata", {"metadata": {"colour": "blue"}}),
+        reader.put(f"{path}/metadata", {"metadata": {"colour": "blue"}}),
+        reader.put(f"{path}/metadata/colour", {"meta": {"colour": "blue"}}),
+        reader.delete(f"{path}/metadata/colour"),
+    ):
+        assert answer.status_code == 403
+    assert api.get(f"{path}/metadata").json["metadata"] == {"colour": "red"}
+
+
 def test_delete_of_nothing(api: Api) -> None:
     assert api.delete("/v2.1/images/").status_code == 404
     assert api.delete("/v2.1/images").status_code == 404

@@ -165,10 +165,18 @@ def show(call: Call) -> dict[str, Any]:
     return {"image": _View(call).full(load(call))}
 
 
+def _check_glance(call: Call, rule: str, image: ImageInfo) -> None:
+    """Raise Forbidden where the embedded image service's rule says no; a real Glance says so itself."""
+    if not call.services.settings.image_url:
+        call.check(rule, image.owner or "-")
+
+
 def delete(call: Call) -> None:
     """DELETE /images/{image_id} (204)."""
+    image = load(call)
     try:
-        call.services.images.delete(call.context, load(call).id)
+        _check_glance(call, "delete_image", image)
+        call.services.images.delete(call.context, image.id)
     except errors.NotFound:
         raise errors.NotFound("Image not found.") from None
     except errors.Forbidden:
@@ -229,6 +237,7 @@ def delete_metadata_item(call: Call) -> None:
 
 def _write(call: Call, image: ImageInfo, items: dict[str, str], *, purge: bool) -> ImageInfo:
     try:
+        _check_glance(call, "modify_image", image)
         return call.services.images.set_properties(call.context, image.id, items, purge)
     except errors.NotFound:
         raise errors.NotFound("Image not found.") from None
