@@ -108,7 +108,7 @@ def wanted(text: str, extra_specs: Mapping[str, str]) -> Wish:
         name, _, number = part.strip().partition(":")
         if name not in known:
             raise errors.BadRequest(f"PCI alias {name} is not defined")
-        if not (number.isascii() and number.isdigit() and 0 < int(number[:4]) <= 64):
+        if not (number.isascii() and number.isdigit() and len(number) <= 4 and 0 < int(number) <= 64):
             raise errors.BadRequest(f"PCI alias {name}: '{number}' is no number of devices from 1 to 64")
         wish += [known[name]] * int(number)
     return tuple(wish)

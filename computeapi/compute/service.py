@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import IO
 
 import orjson
@@ -137,7 +136,8 @@ class ComputeService:
     def _take_lock(self) -> None:
         directory = self._settings.state_path
         directory.mkdir(parents=True, exist_ok=True)
-        self._lock_file = Path(directory, f"compute-{self._host}.lock").open("a+")  # noqa: SIM115  (kept open)
+        path = directory / f"compute-{self._host}.lock"
+        self._lock_file = open(path, "a+", opener=_private)  # noqa: SIM115  (kept open)
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -357,6 +357,11 @@ def visit(settings: Settings, db: Database, driver: Hypervisor, images: ImageBac
     volumes = volume.load(settings, db, seal)
     neutron = network.load(settings)
     return Tools(settings, db, seal, driver, images, volumes, settings.host_name, epoch, neutron=neutron)
+
+
+def _private(path: str, flags: int) -> int:
+    """For `open`: a file of ours alone. Whoever may read a file may lock it, and then there would be no service."""
+    return os.open(path, flags, 0o600)
 
 
 def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | None) -> int:

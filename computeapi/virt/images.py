@@ -24,6 +24,7 @@ RAW_FORMATS = frozenset({"raw", "iso"})
 _HEADER = struct.Struct(">4sIQIIQI")  # magic, version, backing offset, backing length, cluster bits, size, encryption
 _INCOMPATIBLE = struct.Struct(">Q")
 _INCOMPATIBLE_AT = 72
+_MOST = 2**63 - 512  # bytes of a disk: QEMU's limit, and what databases' integers hold
 _KNOWN_FEATURES = 0b11011  # dirty, corrupt, compression type, extended L2 entries
 _DATA_FILE = 0b00100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
@@ -62,6 +63,8 @@ def check_image(name: str, image_format: str, size: int, head: bytes) -> ImageIn
     if backing_at:
         backing = head[backing_at : backing_at + min(backing_length, 1023)].decode("utf-8", "replace")
         raise HypervisorError(f"image {name}: refers to a backing file {backing!r}, which is not allowed")
+    if virtual_size > _MOST:
+        raise HypervisorError(f"image {name}: says {virtual_size} bytes of itself, and no disk is that large")
     if encryption:
         raise HypervisorError(f"image {name}: is encrypted, which is not supported")
     _check_features(name, version, head)

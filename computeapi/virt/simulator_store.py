@@ -52,7 +52,7 @@ class Store:
         path = ":memory:"
         if state_dir is not None:
             folder = state_dir / "simulator"
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = str(folder / (quote(host, safe="") + ".db"))
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)

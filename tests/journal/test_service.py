@@ -168,6 +168,8 @@ def test_one_a_host(world: World, driver: Driver) -> None:
         second = Running(world, driver)
         with pytest.raises(AlreadyRunning, match="host1 is running already"):
             second.run()
+        lock = world.settings.state_path / "compute-host1.lock"
+        assert lock.stat().st_mode & 0o077 == 0, "who may read it may hold it"
         other = Running(world, driver, replace(world.settings, host="host2"))
         other.thread.start()
         wait(lambda: other.tools is not None)

@@ -30,6 +30,7 @@ def test_formats() -> None:
         ("qcow2", qcow2_header(features=1 << 40), "unknown qcow2 features"),
         ("qcow2", qcow2_header(encryption=2), "encrypted"),
         ("qcow2", qcow2_header(version=4), "version 4"),
+        ("qcow2", qcow2_header(size=2**63), "no disk is that large"),
         ("qcow2", qcow2_header()[:60], "cut short"),
         ("qcow2", b"", "not in the qcow2 format"),
         ("qcow2", b"# VMDK", "not in the qcow2 format"),

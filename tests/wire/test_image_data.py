@@ -117,6 +117,17 @@ def test_bad_ranges(api: Api) -> None:
         assert answer.json["title"]
 
 
+def test_bytes_are_for_nobody_else_on_the_machine(api: Api, settings: Settings) -> None:
+    umask = os.umask(0)
+    try:
+        image_id = active(api)
+    finally:
+        os.umask(umask)
+    directory = settings.state_path / "images"
+    assert (directory / image_id).stat().st_mode & 0o777 == 0o600
+    assert directory.stat().st_mode & 0o007 == 0
+
+
 def test_upload_wants_formats_first(api: Api, settings: Settings) -> None:
     image_id = api.post(IMAGES, {}).json["id"]
     answer = upload(api, image_id)
@@ -337,6 +348,7 @@ BAD_QCOW2 = [
     qcow2(2**30, backing=b"/etc/shadow"),
     qcow2(2**30, data_file=True),
     qcow2(1, version=9),
+    qcow2(2**64 - 1),
 ]
 
 

@@ -213,6 +213,21 @@ def test_several_servers_at_once(
     assert len({each["addresses"]["theirs"][0]["addr"] for each in servers}) == 3
 
 
+def test_a_port_of_another_project(
+    api: Api, body: dict[str, Any], network: str, boot: Boot, other: OtherNetwork
+) -> None:
+    """Who sees it there (an administrator, the owner of its network) has no right to it by that."""
+    strangers = other.port(network, uuid.uuid4().hex)
+    boss = api.become("admin", project_id=api.project_id)
+    answers = [
+        create(boss, body, networks=[{"port": strangers["id"]}]),
+        boss.post(f"/servers/{boot()}/os-interface", {"interfaceAttachment": {"port_id": strangers["id"]}}),
+    ]
+    sentence = f"Port {strangers['id']} not usable for a server of project {api.project_id}."
+    assert [(each.status_code, each.json["badRequest"]["message"]) for each in answers] == [(400, sentence)] * 2
+    assert other.ports(id=strangers["id"])[0]["device_id"] == ""
+
+
 def test_a_port_that_another_server_took_first(
     api: Api, body: dict[str, Any], network: str, other: OtherNetwork, compute: Compute
 ) -> None:

@@ -121,6 +121,7 @@ def test_what_no_alias_names_is_refused(cloud: Cloud, db: Database, body: dict[s
         ("card:1,tape:1", "PCI alias tape is not defined"),
         ("card", "PCI alias card: '' is no number of devices from 1 to 64"),
         ("card:0", "PCI alias card: '0' is no number of devices from 1 to 64"),
+        ("card:00010000000000", "PCI alias card: '00010000000000' is no number of devices from 1 to 64"),
     ):
         flavor = flavor_with(db, spec)
         assert refused(cloud.api.post("/servers", {"server": {**body, "flavorRef": flavor}}), 400) == said

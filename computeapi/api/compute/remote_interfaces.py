@@ -92,7 +92,7 @@ def _wanted(call: Call, network_id: str | None, port_id: str | None, fixed_ip: s
             )
     else:
         try:
-            found = ports.choose(neutron, call.context, [(network_id, fixed_ip, port_id)])
+            found = ports.choose(neutron, call.context, [(network_id, fixed_ip, port_id)], project_id)
         except ports.AddressTaken as error:
             raise errors.Conflict(error.message) from None
     if not port_id:

@@ -43,7 +43,7 @@ class Draft:
         self._target = directory / image_id
         self._settled = False
         with _storage_errors():
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._path, self._file = _create_locked(directory, image_id)
 
     @property
@@ -105,11 +105,16 @@ def _create_locked(directory: Path, image_id: str) -> tuple[Path, FileIO]:
     """A new file with its lock held. `abandoned` may come between the two and take it away, so look again."""
     while True:
         path = directory / f".{image_id}.{secrets.token_hex(4)}.part"
-        file = open(path, "xb", buffering=0)  # noqa: SIM115  (closed by Draft)
+        file = open(path, "xb", buffering=0, opener=_private)  # noqa: SIM115  (closed by Draft)
         fcntl.flock(file, fcntl.LOCK_EX)
         if path.exists():
             return path, file
         file.close()
+
+
+def _private(path: str, flags: int) -> int:
+    """For `open`: a file of ours alone, whatever the umask. Others of this machine may not see a project's image."""
+    return os.open(path, flags, 0o600)
 
 
 class ImageFiles:

@@ -71,14 +71,17 @@ def choose(
     neutron: Neutron,
     context: Context,
     requested: Sequence[tuple[str | None, str | None, str | None]],
+    project_id: str,
     *,
     guarded: bool = False,
 ) -> list[Wanted]:
     """(network, fixed IP, port) as a client asks for them, each looked at; `guarded`: with security groups.
 
+    A port must be the server's project's: a network's owner and administrators see others' as well.
+
     Raises NotFound, BadRequest, Conflict, Forbidden.
     """
-    ports = {port: _free_port(neutron, context, port) for _, _, port in requested if port}
+    ports = {port: _free_port(neutron, context, port, project_id) for _, _, port in requested if port}
     ids = [network or ports[port or ""]["network_id"] for network, _, port in requested]
     found = neutron.find(context, "network", {"id": sorted(set(ids))})
     networks = {each["id"]: each for each in found}
@@ -124,11 +127,13 @@ def check_quota(neutron: Neutron, context: Context, project_id: str, more: int) 
         raise errors.QuotaExceeded("Maximum number of ports exceeded")
 
 
-def _free_port(neutron: Neutron, context: Context, port_id: str) -> Json:
+def _free_port(neutron: Neutron, context: Context, port_id: str, project_id: str) -> Json:
     try:
         port = neutron.show(context, "port", port_id)
     except errors.NotFound:
         raise errors.NotFound(f"Port id {port_id} could not be found.") from None
+    if (port.get("project_id") or port.get("tenant_id")) != project_id:
+        raise errors.BadRequest(f"Port {port_id} not usable for a server of project {project_id}.")
     if port.get("device_id"):
         raise errors.Conflict(f"Port {port_id} is still in use.")
     return port

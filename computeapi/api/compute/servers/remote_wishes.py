@@ -40,7 +40,7 @@ def plan(call: Call, wish: Wish) -> Plan | None:
             wanted = ports.only_network(neutron, context, project_id, guarded=guarded)
         else:
             asked = [(each.network_id, each.fixed_ip, each.port_id) for each in wish.requested]
-            wanted = ports.choose(neutron, context, asked, guarded=guarded)
+            wanted = ports.choose(neutron, context, asked, project_id, guarded=guarded)
     except errors.NotFound as error:
         raise errors.BadRequest(error.message) from None
     new = sum(each.port_id is None for each in wanted)
