@@ -51,7 +51,10 @@ def save(conf: Settings, target: Path, say: Say) -> None:
     if sqlite := _sqlite(conf):
         _copy_sqlite(sqlite, draft / _DATABASE)
     count = _copy_images(state / _IMAGES, draft / _IMAGES)
-    about = {"version": __version__, "revision": schema.newest(), "host": conf.host_name, "made_at": clock.now()}
+    database = Database(conf.database_url, conf.sqlite_synchronous)
+    revision = schema.current(database)
+    database.close()
+    about = {"version": __version__, "revision": revision, "host": conf.host_name, "made_at": clock.now()}
     (draft / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
     draft.rename(target)
     say(f"{target}: {'database, ' if sqlite else ''}keys, settings, {count} images")

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from sqlalchemy import func, insert, select
 
-from computeapi import clock
+from computeapi import clock, errors
 from computeapi.backends.identity import setup as identity
 from computeapi.backends.image.embedded import EmbeddedImages
 from computeapi.db import schema
@@ -59,11 +59,16 @@ def prepare(settings: Settings, say: Say, *, admin_password: str, image_file: Pa
 
 
 def read_clouds(settings: Settings) -> dict[str, Any]:
-    """What clouds.yaml has now."""
+    """What clouds.yaml has now. Raises Conflict where it is none."""
     path = settings.state_path / "clouds.yaml"
-    content: dict[str, Any] = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
-    clouds: dict[str, Any] = content.get("clouds", {})
-    return clouds
+    try:
+        content = yaml.safe_load(path.read_text()) if path.exists() else None
+        clouds: dict[str, Any] = (content or {}).get("clouds") or {}
+        if all(isinstance(cloud.get("auth", {}), dict) for cloud in clouds.values()):
+            return clouds
+    except (yaml.YAMLError, AttributeError):
+        pass
+    raise errors.Conflict(f"{path} is no clouds.yaml: mend it, or move it away for new passwords.")
 
 
 def write_clouds(settings: Settings, clouds: dict[str, Any], credentials: identity.Credentials) -> None:
@@ -73,12 +78,14 @@ def write_clouds(settings: Settings, clouds: dict[str, Any], credentials: identi
         ("computeapi", "admin", credentials.admin_password),
         ("computeapi-demo", "demo", credentials.demo_password),
     ):
-        known = clouds.get(cloud, {}).get("auth", {}).get("password")
+        password = password or clouds.get(cloud, {}).get("auth", {}).get("password")
+        if not password:  # the file was lost, and nobody but its user knows
+            continue
         clouds[cloud] = {
             "auth": {
                 "auth_url": f"{settings.public_url or 'http://' + settings.listen}/identity/v3",
                 "username": user,
-                "password": password or known,
+                "password": password,
                 "project_name": user,
                 "user_domain_id": "default",
                 "project_domain_id": "default",

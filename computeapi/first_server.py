@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import requests
+import yaml
 from keystoneauth1 import adapter, session
 from keystoneauth1.exceptions import ClientException
 from keystoneauth1.identity import v3
@@ -24,7 +27,9 @@ class Cloud:
     """One user's view of the API."""
 
     def __init__(self, auth: dict[str, str]) -> None:
-        self._session = session.Session(auth=v3.Password(**auth), user_agent="computeapi")
+        direct = requests.Session()
+        direct.trust_env = False  # no proxy leads to this machine
+        self._session = session.Session(auth=v3.Password(**auth), session=direct, user_agent="computeapi")
         self.compute = self._adapter("compute")
         self.image = self._adapter("image")
 
@@ -64,10 +69,10 @@ class Cloud:
             time.sleep(0.5)
 
 
-def greet(auth: dict[str, str], name: str, clouds_file: str, say: Say) -> None:
-    """Boot it, show the end of its console, and say what to try."""
+def greet(clouds_file: Path, name: str, say: Say) -> None:
+    """Boot it as the administrator, show the end of its console, and say what to try."""
     try:
-        cloud = Cloud(auth)
+        cloud = Cloud(yaml.safe_load(clouds_file.read_text())["clouds"]["computeapi"]["auth"])
         server_id, new = cloud.ensure_server(name)
         say(f"server {name}: {'booting' if new else 'is there'}")
         server = cloud.wait(server_id)
@@ -78,8 +83,8 @@ def greet(auth: dict[str, str], name: str, clouds_file: str, say: Say) -> None:
             say(f"server {name} is ACTIVE; the end of its console:")
             for line in text.splitlines():
                 say("    | " + line)
-    except (ClientException, LookupError) as error:
-        say(f"no first server: {error}")
+    except (ClientException, LookupError, TypeError, OSError, ValueError, yaml.YAMLError) as error:
+        say(f"no first server: {type(error).__name__}: {error}")
     say(_NEXT.format(clouds=clouds_file, name=name))
 
 

@@ -11,19 +11,60 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from oslo_config import cfg
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 
 def _option(
-    default: Any, section: str, help_text: str, *, env: str = "", choices: tuple[str, ...] = (), secret: bool = False
+    default: Any,
+    section: str,
+    help_text: str,
+    *,
+    env: str = "",
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
+    least: int = 0,
+    form: tuple[Callable[[str], bool], str] | None = None,
 ) -> Any:
+    """`least`: of a number. `form`: of a text, what says whether it has it, and what that is."""
     about = {"section": section, "help": help_text, "env": env, "choices": choices, "secret": secret}
-    return field(default=default, repr=not secret, metadata=about)
+    return field(default=default, repr=not secret, metadata={**about, "least": least, "form": form})
+
+
+def _is_address(text: str) -> bool:
+    """Of HOST:PORT, [IPv6]:PORT."""
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    return bool(host) and (bracketed or ":" not in host) and port.isdecimal() and 0 < int(port) < 65536
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+
+
+def _is_database(text: str) -> bool:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        return False
+    known = {"sqlite": url.database, "postgresql": True, "postgresql+psycopg": True}
+    return bool(known.get(url.drivername))
+
+
+_ADDRESS = (_is_address, "an address and a port, such as 127.0.0.1:8774")
+_DATABASE = (_is_database, "a URL such as postgresql://user:password@host/name")
+_URL = (_is_url, "a URL that begins with http:// or https://")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +77,14 @@ class Settings:
         "Directory for the database, images, disks, console logs, keys and sockets.",
         env="COMPUTEAPI_STATE_DIR",
     )
-    listen: str = _option("127.0.0.1:8774", "DEFAULT", "Address and port of the API.", env="COMPUTEAPI_LISTEN")
+    listen: str = _option(
+        "127.0.0.1:8774", "DEFAULT", "Address and port of the API.", env="COMPUTEAPI_LISTEN", form=_ADDRESS
+    )
     public_url: str = _option(
-        "", "DEFAULT", "URL that clients reach the API by, without a path. Empty: what the request's Host header says."
+        "",
+        "DEFAULT",
+        "URL that clients reach the API by, without a path. Empty: what the request's Host header says.",
+        form=_URL,
     )
     host: str = _option("", "DEFAULT", "Name of this compute host. Empty: the machine's host name.")
     my_ip: str = _option(
@@ -55,10 +101,12 @@ class Settings:
         env="COMPUTEAPI_LOG_DIR",
     )
     workers: int = _option(0, "api", "API worker processes. 0: two a core.")
-    threads: int = _option(4, "api", "Threads a worker process.")
-    max_limit: int = _option(1000, "api", "The most items one page of a list has (Nova: [api] max_limit).")
-    query_timeout: int = _option(10, "api", "How long a request waits for an answer that only the host can give.")
-    connection: str = _option("", "database", "SQLAlchemy URL. Empty: SQLite in the state directory.")
+    threads: int = _option(4, "api", "Threads a worker process.", least=1)
+    max_limit: int = _option(1000, "api", "The most items one page of a list has (Nova: [api] max_limit).", least=1)
+    query_timeout: int = _option(
+        10, "api", "How long a request waits for an answer that only the host can give.", least=1
+    )
+    connection: str = _option("", "database", "SQLAlchemy URL. Empty: SQLite in the state directory.", form=_DATABASE)
     retention_days: int = _option(
         0, "database", "Deleted servers, finished actions and what else is done is kept so many days. 0: for ever."
     )
@@ -69,10 +117,17 @@ class Settings:
         choices=("NORMAL", "FULL"),
     )
     console_listen: str = _option(
-        "127.0.0.1:6080", "console", "Address and port of the console proxy.", env="COMPUTEAPI_CONSOLE_LISTEN"
+        "127.0.0.1:6080",
+        "console",
+        "Address and port of the console proxy.",
+        env="COMPUTEAPI_CONSOLE_LISTEN",
+        form=_ADDRESS,
     )
     console_base_url: str = _option(
-        "", "console", "URL that browsers reach this host's console proxy by. Empty: http:// and console_listen."
+        "",
+        "console",
+        "URL that browsers reach this host's console proxy by. Empty: http:// and console_listen.",
+        form=_URL,
     )
     console_web_dir: str = _option(
         "",
@@ -83,13 +138,15 @@ class Settings:
         "", "console", "Host names, with commas between, whose pages may open consoles beside the proxy's own."
     )
     spice: bool = _option(True, "console", "Give guests a SPICE screen beside VNC's, where this host's QEMU has SPICE.")
-    token_ttl: int = _option(600, "consoleauth", "How long a console's URL is good.")
+    token_ttl: int = _option(600, "consoleauth", "How long a console's URL is good.", least=1)
     policy_file: str = _option("policy.json", "oslo_policy", "Policy overrides, relative to the working directory.")
     hypervisor: str = _option("libvirt", "compute", "What runs the guests.", choices=("libvirt", "simulator"))
-    operation_threads: int = _option(4, "compute", "Operations a compute service runs at once.")
-    max_attempts: int = _option(5, "compute", "How often an operation is taken up again after its process died.")
-    heartbeat_interval: int = _option(5, "compute", "How often a compute service says that it lives.")
-    service_down_time: int = _option(60, "compute", "Silence after which a compute service counts as down.")
+    operation_threads: int = _option(4, "compute", "Operations a compute service runs at once.", least=1)
+    max_attempts: int = _option(
+        5, "compute", "How often an operation is taken up again after its process died.", least=1
+    )
+    heartbeat_interval: int = _option(5, "compute", "How often a compute service says that it lives.", least=1)
+    service_down_time: int = _option(60, "compute", "Silence after which a compute service counts as down.", least=1)
     shutdown_timeout: int = _option(60, "compute", "How long os-stop waits for the guest before it pulls the plug.")
     reboot_timeout: int = _option(60, "compute", "How long a soft reboot waits for the guest before it resets it.")
     reclaim_instance_interval: int = _option(
@@ -105,7 +162,7 @@ class Settings:
         0, "compute", "A resize that its owner neither confirms nor reverts is confirmed after so long. 0: never."
     )
     shelved_offload_time: int = _option(
-        0, "compute", "A shelved server is taken off its host after so long. 0: at once. -1: never."
+        0, "compute", "A shelved server is taken off its host after so long. 0: at once. -1: never.", least=-1
     )
     cpu_allocation_ratio: float = _option(16.0, "compute", "Virtual CPUs a physical one may carry.")
     ram_allocation_ratio: float = _option(1.5, "compute", "Guest memory a byte of the host's may carry.")
@@ -159,14 +216,17 @@ class Settings:
         "product_id, device_type.",
     )
     api_metrics_listen: str = _option(
-        "", "metrics", "Address and port of the API's Prometheus metrics, such as 127.0.0.1:9284. Empty: none."
+        "",
+        "metrics",
+        "Address and port of the API's Prometheus metrics, such as 127.0.0.1:9284. Empty: none.",
+        form=_ADDRESS,
     )
     compute_metrics_listen: str = _option(
-        "", "metrics", "Address and port of the compute service's, such as 127.0.0.1:9285. Empty: none."
+        "", "metrics", "Address and port of the compute service's, such as 127.0.0.1:9285. Empty: none.", form=_ADDRESS
     )
-    token_expiration: int = _option(3600, "identity", "How long a token lives.")
+    token_expiration: int = _option(3600, "identity", "How long a token lives.", least=1)
     identity_url: str = _option(
-        "", "identity", "A real Keystone's URL (…/v3). Empty: the embedded identity service answers."
+        "", "identity", "A real Keystone's URL (…/v3). Empty: the embedded identity service answers.", form=_URL
     )
     login_attempts: int = _option(
         10, "identity", "Failed log-ins a user and address may have a minute (a process). 0: no limit."
@@ -183,20 +243,25 @@ class Settings:
     token_cache_time: int = _option(
         60, "identity", "How long a token that the real Keystone confirmed is not asked about again."
     )
-    image_url: str = _option("", "image", "A real Glance's URL. Empty: the embedded image service answers.")
-    volume_url: str = _option("", "volume", "A real Cinder's URL (…/v3). Empty: the embedded volume service answers.")
+    image_url: str = _option("", "image", "A real Glance's URL. Empty: the embedded image service answers.", form=_URL)
+    volume_url: str = _option(
+        "", "volume", "A real Cinder's URL (…/v3). Empty: the embedded volume service answers.", form=_URL
+    )
     volume_directory: str = _option(
         "",
         "volume",
         "A directory that all hosts share, for volumes. Empty: each keeps its own, which only its guests can have.",
     )
-    max_image_size_gb: int = _option(100, "image", "The largest image that may be uploaded.")
+    max_image_size_gb: int = _option(100, "image", "The largest image that may be uploaded.", least=1)
     metadata_port: int = _option(
         8775, "compute", "Port of this host that guests are led to when they ask 169.254.169.254. 0: nobody answers."
     )
     force_config_drive: bool = _option(True, "compute", "Give every server a config drive.")
     network_url: str = _option(
-        "", "network", "A real Neutron's URL. Empty: the embedded network service answers, on libvirt's networks."
+        "",
+        "network",
+        "A real Neutron's URL. Empty: the embedded network service answers, on libvirt's networks.",
+        form=_URL,
     )
     vif_plugging_timeout: int = _option(
         0, "network", "How long a new server waits until the real Neutron has plugged its interfaces. 0: it does not."
@@ -229,24 +294,24 @@ class Settings:
     network_namespace: str = _option(
         "", "libvirt", "Name of the network namespace that libvirt's networks are in. Empty: where libvirtd itself is."
     )
-    quota_instances: int = _option(10, "quota", "Servers a project.")
-    quota_cores: int = _option(20, "quota", "Virtual CPUs a project.")
-    quota_ram: int = _option(51200, "quota", "Guest memory a project, in MiB.")
-    quota_key_pairs: int = _option(100, "quota", "Key pairs a user.")
-    quota_metadata_items: int = _option(128, "quota", "Metadata items a server or image.")
-    quota_injected_files: int = _option(5, "quota", "Personality files a server.")
-    quota_injected_file_content_bytes: int = _option(10240, "quota", "Bytes in a personality file.")
-    quota_injected_file_path_length: int = _option(255, "quota", "Characters in a personality file's path.")
-    quota_server_groups: int = _option(10, "quota", "Server groups a project.")
-    quota_server_group_members: int = _option(10, "quota", "Servers a server group.")
-    quota_volumes: int = _option(10, "quota", "Volumes a project.")
-    quota_snapshots: int = _option(10, "quota", "Snapshots of volumes a project.")
-    quota_gigabytes: int = _option(1000, "quota", "GiB of volumes and their snapshots a project.")
-    quota_fixed_ips: int = _option(-1, "quota", "Fixed IPs a project. -1: no limit.")
-    quota_floating_ips: int = _option(10, "quota", "Floating IPs a project.")
-    quota_networks: int = _option(100, "quota", "Networks a project.")
-    quota_security_groups: int = _option(10, "quota", "Security groups a project.")
-    quota_security_group_rules: int = _option(20, "quota", "Rules a security group.")
+    quota_instances: int = _option(10, "quota", "Servers a project.", least=-1)
+    quota_cores: int = _option(20, "quota", "Virtual CPUs a project.", least=-1)
+    quota_ram: int = _option(51200, "quota", "Guest memory a project, in MiB.", least=-1)
+    quota_key_pairs: int = _option(100, "quota", "Key pairs a user.", least=-1)
+    quota_metadata_items: int = _option(128, "quota", "Metadata items a server or image.", least=-1)
+    quota_injected_files: int = _option(5, "quota", "Personality files a server.", least=-1)
+    quota_injected_file_content_bytes: int = _option(10240, "quota", "Bytes in a personality file.", least=-1)
+    quota_injected_file_path_length: int = _option(255, "quota", "Characters in a personality file's path.", least=-1)
+    quota_server_groups: int = _option(10, "quota", "Server groups a project.", least=-1)
+    quota_server_group_members: int = _option(10, "quota", "Servers a server group.", least=-1)
+    quota_volumes: int = _option(10, "quota", "Volumes a project.", least=-1)
+    quota_snapshots: int = _option(10, "quota", "Snapshots of volumes a project.", least=-1)
+    quota_gigabytes: int = _option(1000, "quota", "GiB of volumes and their snapshots a project.", least=-1)
+    quota_fixed_ips: int = _option(-1, "quota", "Fixed IPs a project. -1: no limit.", least=-1)
+    quota_floating_ips: int = _option(10, "quota", "Floating IPs a project.", least=-1)
+    quota_networks: int = _option(100, "quota", "Networks a project.", least=-1)
+    quota_security_groups: int = _option(10, "quota", "Security groups a project.", least=-1)
+    quota_security_group_rules: int = _option(20, "quota", "Rules a security group.", least=-1)
 
     @property
     def state_path(self) -> Path:
@@ -327,6 +392,8 @@ def list_opts() -> list[tuple[str, list[Any]]]:
     sections: dict[str, list[Any]] = {}
     for item in fields(Settings):
         extra: dict[str, Any] = {"choices": list(item.metadata["choices"])} if item.metadata["choices"] else {}
+        if item.type in ("int", "float"):
+            extra["min"] = item.metadata["least"]
         kind = _TYPES[str(item.type)]
         option = kind(
             item.name, default=item.default, help=item.metadata["help"], secret=item.metadata["secret"], **extra
@@ -355,10 +422,25 @@ def load(
         )
         named = bool(environ.get("COMPUTEAPI_CONF")) and not may_be_missing
         files = [standard] if named or Path(standard).exists() else []
-    conf(args=[], project="computeapi", default_config_files=files)
-    values: dict[str, Any] = {}
-    for item in fields(Settings):
-        section = item.metadata["section"]
-        scope = conf if section == "DEFAULT" else conf[section]
-        values[item.name] = environ.get(item.metadata["env"], None) or scope[item.name]
-    return Settings(**values)
+    try:
+        conf(args=[], project="computeapi", default_config_files=files)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unreadable(f"{files[0]}: {error}") from error
+    return Settings(**{item.name: _value(conf, item, environ) for item in fields(Settings)})
+
+
+def _value(conf: cfg.ConfigOpts, item: Field[Any], environ: Mapping[str, str]) -> Any:
+    """What is in force of one option. Raises Unreadable."""
+    about = item.metadata
+    where = f"[{about['section']}] {item.name}"
+    scope = conf if about["section"] == "DEFAULT" else conf[about["section"]]
+    try:
+        value = environ.get(about["env"]) or scope[item.name]
+    except cfg.ConfigFileValueError as error:
+        raise Unreadable(f"{where}: {str(error).partition('is not valid: ')[2]}") from error
+    has_form, form = about["form"] or (lambda _: True, "")
+    if (value or item.default) and not has_form(value):
+        by = f" (${about['env']})" if environ.get(about["env"]) else ""
+        shown = "what is set" if item.name == "connection" else repr(value)  # it may have a password
+        raise Unreadable(f"{where}{by}: {shown} is not {form}")
+    return value

@@ -4,11 +4,17 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
 from computeapi import __version__, errors, logs, settings
 from computeapi.cli import accounts, backup, database, drift, hosts, run, status
+
+LOG = logging.getLogger("computeapi.cli")
 
 _EPILOG = """environment:
   COMPUTEAPI_STATE_DIR       where everything is kept (default ./state)
@@ -40,8 +46,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PermissionError as error:
         print(f"{error.filename}: permission denied. Run this as the user of the services.", file=sys.stderr)
         return 1
+    except (OSError, SQLAlchemyError) as error:
+        LOG.debug("where it came from", exc_info=True)
+        print(_in_words(error, conf), file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _in_words(error: OSError | SQLAlchemyError, conf: settings.Settings) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+    url = make_url(conf.database_url).render_as_string()  # without the password
+    return f"The database {url} does not answer: {reason}. It is what [database] connection says, or not started."
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from computeapi import backup
-from computeapi.cli.common import command, ready_database, say
+from computeapi.cli.common import command, made_database, say
 from computeapi.settings import Settings
 
 _BACKUP = """While everything runs. In the directory: the database (SQLite's; for PostgreSQL it tells the pg_dump that
@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 
 def _backup(conf: Settings, options: argparse.Namespace) -> None:
-    ready_database(conf).close()
+    made_database(conf).close()
     backup.save(conf, options.directory.absolute(), say)
 
 

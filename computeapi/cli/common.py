@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from sqlalchemy.engine import make_url
 
 from computeapi.settings import Settings
 
@@ -37,6 +41,18 @@ def say(text: str) -> None:
     print(f"==> {text}", flush=True)
 
 
+def fail(text: str) -> NoReturn:
+    """End the command: what is wrong, and what to do."""
+    print(text, file=sys.stderr)
+    raise SystemExit(1)
+
+
+def ask(url: str, seconds: float) -> None:
+    """GET a URL of our own API, whatever proxy others are reached through. Raises OSError."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener.open(url, timeout=seconds).close()
+
+
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns for the person at the terminal."""
     widths = [max(len(row[number]) for row in (titles, *rows)) for number in range(len(titles))]
@@ -61,14 +77,21 @@ def ready_database(conf: Settings) -> Any:
     """The database, if its schema is this code's; else the command ends and says what to do."""
     from computeapi.db import schema
 
-    if not database_exists(conf):
-        say(f"there is no database {conf.database_url}; set COMPUTEAPI_STATE_DIR, or run: computeapi init")
-        raise SystemExit(1)
-    db = open_database(conf)
+    db = made_database(conf)
     have, need = schema.current(db), schema.newest()
     if have != need:
-        say(f"the database is at revision {have}, this code needs {need}; run: computeapi db upgrade")
-        raise SystemExit(1)
+        fail(f"The database is at revision {have}, this code needs {need}. {schema.advice(have)}")
+    return db
+
+
+def made_database(conf: Settings) -> Any:
+    """The database, whatever its schema; without one the command ends and says what to do."""
+    from computeapi.db import schema
+
+    db = open_database(conf) if database_exists(conf) else None
+    if db is None or schema.current(db) is None:
+        url = make_url(conf.database_url).render_as_string()  # without the password
+        fail(f"There is no cloud in the database {url}. Set COMPUTEAPI_STATE_DIR, or make one: computeapi init")
     return db
 
 

@@ -8,7 +8,7 @@ import re
 import time
 from typing import Any
 
-from computeapi.cli.common import command, database_exists, group, open_database, ready_database, say
+from computeapi.cli.common import command, group, made_database, open_database, ready_database, say
 from computeapi.settings import Settings
 
 _PURGE = """Deleted servers with all that hangs on them, finished actions, ended migrations, rows of deleted images,
@@ -46,9 +46,10 @@ def add(commands: Any) -> None:
 def _check(conf: Settings, _options: argparse.Namespace) -> int:
     from computeapi.db import schema
 
-    have = schema.current(open_database(conf)) if database_exists(conf) else None
-    need = schema.newest()
+    have, need = schema.current(made_database(conf)), schema.newest()
     say(f"the database is at revision {have}, this code needs {need}")
+    if have != need:
+        say(schema.advice(have))
     return int(have != need)
 
 

@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import socket
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from computeapi.cli.common import command, load_driver, open_database, ready_database, say
+from computeapi.cli.common import ask, command, fail, load_driver, made_database, ready_database, say
 from computeapi.settings import Settings
 
 _PREPARE = "prepare the state directory: database, users, flavors, network, image"
@@ -80,6 +77,8 @@ def add(commands: Any) -> None:
 def _init(conf: Settings, options: argparse.Namespace) -> None:
     from computeapi import bootstrap
 
+    if options.image_file and not options.image_file.is_file():
+        fail(f"{options.image_file}: there is no such file.")
     chosen: dict[str, dict[str, str]] = {}
     if options.hypervisor:
         chosen["compute"] = {"hypervisor": options.hypervisor}
@@ -102,11 +101,10 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
     from computeapi.supervisor import Supervisor
 
     for address, variable in ((conf.listen, "COMPUTEAPI_LISTEN"), (conf.console_listen, "COMPUTEAPI_CONSOLE_LISTEN")):
-        if not _is_free(address):
-            say(f"{address} is in use by another program; set {variable} to another address and port")
-            return 1
+        if why := _is_taken(address):
+            fail(f"{address} {why}. Set {variable} to another address and port.")
     log_dir = Path(conf.log_dir).absolute() if conf.log_dir else conf.state_path / "log"
-    db = open_database(conf)
+    db = made_database(conf)
     if schema.upgrade(db):
         say(f"database upgraded to revision {schema.newest()}")
     db.close()
@@ -120,31 +118,31 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
         if options.first_server:
             from computeapi.first_server import greet
 
-            clouds = conf.state_path / "clouds.yaml"
-            auth = yaml.safe_load(clouds.read_text())["clouds"]["computeapi"]["auth"]
-            greet(auth, options.first_server, str(clouds), say)
+            greet(conf.state_path / "clouds.yaml", options.first_server, say)
 
     return Supervisor(["api", "compute", "console"], log_dir).run(ready)
 
 
-def _is_free(address: str) -> bool:
+def _is_taken(address: str) -> str:
+    """Why nobody can listen there; empty: one can."""
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as attempt:
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             attempt.bind((host.strip("[]"), int(port)))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            in_use = error.errno == errno.EADDRINUSE
+            return "is in use by another program" if in_use else f"can't be had: {error.strerror}"
+    return ""
 
 
 def _answers(url: str, seconds: float = 30.0) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
-            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310  (our own address)
-        except (urllib.error.URLError, OSError):
+            ask(url, 5)
+        except OSError:
             time.sleep(0.1)
         else:
             return True

@@ -7,7 +7,6 @@ import argparse
 import json
 import shutil
 import urllib.error
-import urllib.request
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from computeapi import clock
-from computeapi.cli.common import command, database_exists, open_database
+from computeapi.cli.common import ask, command, database_exists, open_database
 from computeapi.db import schema
 from computeapi.db.engine import Database
 from computeapi.db.queries import overview
@@ -106,8 +105,8 @@ def look(conf: Settings) -> Report:
 def _look_at_api(conf: Settings, report: Report) -> None:
     url = (conf.public_url or f"http://{conf.listen}").rstrip("/")
     try:
-        with urllib.request.urlopen(f"{url}/healthcheck/ready", timeout=10):  # noqa: S310  (our own address)
-            report.facts.append(("API", f"{url} answers"))
+        ask(f"{url}/healthcheck/ready", 10)
+        report.facts.append(("API", f"{url} answers"))
     except urllib.error.HTTPError as error:
         report.facts.append(("API", f"{url} answers {error.code}"))
         report.problems.append(Problem(f"The API at {url} is not ready ({error.code}).", "Its log says why."))
@@ -142,7 +141,7 @@ def _look_at_database(conf: Settings, db: Database, report: Report) -> None:
     if have != need:
         report.readable = False
         report.problems.append(
-            Problem(f"The database is at revision {have}, this code needs {need}.", "computeapi db upgrade")
+            Problem(f"The database is at revision {have}, this code needs {need}.", schema.advice(have))
         )
         return
     with db.snapshot() as conn:

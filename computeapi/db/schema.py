@@ -9,8 +9,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
+from computeapi import errors
 from computeapi.db.engine import Database
 from computeapi.db.models import Base
 
@@ -40,13 +42,29 @@ def newest() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
+def advice(have: str | None) -> str:
+    """What to do about a database at this revision, which is not the newest."""
+    if have is None or have < str(newest()):  # they are numbered
+        return "Back it up, then: computeapi db upgrade"
+    return "A newer release made it: run that, or restore a backup of before."
+
+
 def upgrade(db: Database) -> bool:
-    """Bring the database up to this code's revision; True if there was something to do. Several may try at once."""
-    if current(db) == newest():
+    """Bring the database up to this code's revision; True if there was something to do. Several may try at once.
+
+    Raises Conflict where a newer release made it.
+    """
+    have = current(db)
+    if have == newest():
         return False
-    with db.write() as conn:
-        db.lock(conn, "schema")
-        command.upgrade(_config(conn), "head")
+    try:
+        with db.write() as conn:
+            db.lock(conn, "schema")
+            command.upgrade(_config(conn), "head")
+    except CommandError as error:  # it does not know the revision
+        raise errors.Conflict(
+            f"The database is at revision {have}, this code needs {newest()}. {advice(have)}"
+        ) from error
     return True
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import re
+import socket
 import uuid
 from collections import namedtuple
 from collections.abc import Callable, Iterator
@@ -158,6 +159,30 @@ def test_database(run: Run, db: Database) -> None:
     assert code == 2 and "computeapi db upgrade" in said
 
 
+def test_database_of_a_newer_release(run: Run, db: Database) -> None:
+    """No command changes it or falls over it."""
+    with db.write() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for words in (("db", "check"), ("db", "upgrade"), ("init",), ("serve",), ("api",), ("user", "list")):
+        code, said = run(*words)
+        assert code == 1 and "at revision 9999" in said and "A newer release made it" in said
+
+
+def test_backup_before_the_upgrade(run: Run, db: Database, tmp_path: Path) -> None:
+    """The new code makes the backup, of the schema of before."""
+    with db.write() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    assert run("backup", str(tmp_path / "kept"))[0] == 0
+    assert json.loads((tmp_path / "kept" / "backup.json").read_text())["revision"] == "0000"
+
+
+def test_no_database_made_yet(run: Run, settings: Settings, tmp_path: Path) -> None:
+    Path(settings.state_dir, "computeapi.conf").write_text(f"[database]\nconnection = sqlite:///{tmp_path}/none.db\n")
+    for words in (("db", "check"), ("serve",), ("api",), ("compute",), ("backup", "x"), ("reconcile",)):
+        code, said = run(*words)
+        assert code == 1 and said.startswith("There is no cloud in the database") and "computeapi init" in said
+
+
 def test_settings_that_can_not_be_read(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sentence, no traceback; and nothing is done as if there were none."""
     conf = tmp_path / "named.conf"
@@ -170,6 +195,79 @@ def test_settings_that_can_not_be_read(run: Run, tmp_path: Path, monkeypatch: py
     assert code == 2 and said.count("\n") == 1 and "workers" in said and "many" in said
     conf.write_text("workers = 3\n")
     assert run("status")[0] == 2
+    conf.write_bytes(b"\xff\xfe")
+    assert run("status")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("section", "option", "value", "said"),
+    [
+        ("DEFAULT", "listen", "somewhere", "'somewhere' is not an address and a port, such as 127.0.0.1:8774"),
+        ("DEFAULT", "listen", "", "'' is not an address and a port"),
+        ("DEFAULT", "listen", ":8774", "':8774' is not"),
+        ("DEFAULT", "listen", "127.0.0.1:99999", "'127.0.0.1:99999' is not"),
+        ("DEFAULT", "listen", "::1:8774", "'::1:8774' is not"),
+        ("console", "console_listen", "127.0.0.1", "'127.0.0.1' is not"),
+        ("metrics", "api_metrics_listen", "9284", "'9284' is not"),
+        ("DEFAULT", "public_url", "cloud.example.org", "not a URL that begins with http:// or https://"),
+        ("identity", "identity_url", "https://", "not a URL that"),
+        (
+            "database",
+            "connection",
+            "postgresql://me:secret@host:port/name",
+            "what is set is not a URL such as postgresql:",
+        ),
+        ("database", "connection", "mysql://me:secret@host/name", "what is set is not"),
+        ("database", "connection", "sqlite://", "what is set is not"),
+        ("api", "threads", "0", "greater than or equal to 1"),
+        ("compute", "cpu_allocation_ratio", "-1", "greater than or equal to 0"),
+        ("compute", "hypervisor", "vmware", "Valid values are [libvirt, simulator], but found 'vmware'"),
+        ("quota", "quota_cores", "-2", "greater than or equal to -1"),
+    ],
+)
+def test_values_that_are_none(
+    run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch, section: str, option: str, value: str, said: str
+) -> None:
+    monkeypatch.delenv("COMPUTEAPI_LISTEN")
+    Path(settings.state_dir, "computeapi.conf").write_text(f"[{section}]\n{option} = {value}\n")
+    code, words = run("status")
+    assert code == 2 and words.startswith(f"The settings can't be read: [{section}] {option}: ") and said in words
+    assert words.count("\n") == 1 and "secret" not in words
+
+
+def test_variable_that_is_none(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPUTEAPI_LISTEN", "8774")
+    assert "[DEFAULT] listen ($COMPUTEAPI_LISTEN): '8774' is not" in run("serve")[1]
+
+
+def test_port_of_another(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        monkeypatch.setenv("COMPUTEAPI_LISTEN", address)
+        said = f"{address} is in use by another program. Set COMPUTEAPI_LISTEN to another address and port.\n"
+        assert run("serve") == (1, said)
+    monkeypatch.setenv("COMPUTEAPI_LISTEN", "192.0.2.1:8774")
+    assert run("serve")[1].startswith("192.0.2.1:8774 can't be had: ")
+
+
+def test_image_file_that_is_none(run: Run, settings: Settings, tmp_path: Path, db: Database) -> None:
+    assert run("init", "--image-file", str(tmp_path / "none")) == (1, f"{tmp_path}/none: there is no such file.\n")
+    (tmp_path / "text").write_text("no disk")
+    code, said = run("init", "--image-file", str(tmp_path / "text"))
+    assert code == 1 and "is not in the qcow2 format" in said
+    with db.read() as conn:
+        assert conn.execute(text("SELECT count(*) FROM images WHERE deleted = 0")).scalar() == 0
+
+
+def test_clouds_file_that_is_none(run: Run, settings: Settings) -> None:
+    path = Path(settings.state_dir, "clouds.yaml")
+    for content in ("clouds: [", "clouds: 3", "- 1", "clouds: {computeapi: 3}"):
+        path.write_text(content)
+        code, said = run("init")
+        assert code == 1 and said.endswith(f"{path} is no clouds.yaml: mend it, or move it away for new passwords.\n")
+        assert path.read_text() == content
 
 
 def test_not_my_files(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,3 +402,9 @@ def test_database_away(run: Run, settings: Settings) -> None:
     conf.write_text("[database]\nconnection = postgresql://nobody:secret@127.0.0.1:1/none\n")
     code, said = run("status")
     assert code == 2 and "database   does not answer" in said and "secret" not in said
+    for words in (("db", "check"), ("init",), ("serve",), ("api",), ("compute",), ("console",), ("user", "list")):
+        code, said = run(*words)
+        assert code == 1 and "secret" not in said and said.count("\n") == 1
+        assert said.startswith("The database postgresql://nobody:***@127.0.0.1:1/none does not answer: ")
+    conf.write_text(f"[database]\nconnection = sqlite:///{conf}\n")
+    assert "file is not a database" in run("db", "check")[1]

@@ -171,8 +171,12 @@ class EmbeddedImages(ImageBackend):
         if found is not None and self.files.path(found).exists():
             return found
         image_id = self.create(who, name, disk_format, properties or {}, visibility=visibility, **fields)
-        with open(path, "rb", buffering=0) as file:
-            self.upload(who, image_id, files.read(file))
+        try:
+            with open(path, "rb", buffering=0) as file:
+                self.upload(who, image_id, files.read(file))
+        except errors.Error:
+            self.delete(who, image_id)
+            raise
         with self.db.write() as conn:
             queries.hide_others(conn, who.project_id, name, image_id)
         return image_id
