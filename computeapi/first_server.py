@@ -80,9 +80,8 @@ def greet(clouds_file: Path, name: str, say: Say) -> None:
             say(f"server {name} is in ERROR: {server.get('fault', {}).get('message', '')}")
         elif server["status"] == "ACTIVE":
             text = cloud.console(server_id, until_marker=True)
-            say(f"server {name} is ACTIVE; the end of its console:")
-            for line in text.splitlines():
-                say("    | " + line)
+            lines = ["", *text.splitlines()]
+            say(f"server {name} is ACTIVE; the end of its console:" + "\n    | ".join(lines))
     except (ClientException, LookupError, TypeError, OSError, ValueError, yaml.YAMLError) as error:
         say(f"no first server: {type(error).__name__}: {error}")
     say(_NEXT.format(clouds=clouds_file, name=name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import fcntl
 import os
 import signal
 import socket
@@ -104,6 +105,11 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
         if why := _is_taken(address):
             fail(f"{address} {why}. Set {variable} to another address and port.")
     log_dir = Path(conf.log_dir).absolute() if conf.log_dir else conf.state_path / "log"
+    alone = (conf.state_path / "serve.lock").open("a")
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        fail(f"This cloud is served already: another `computeapi serve` holds {alone.name}. End that one first.")
     db = made_database(conf)
     if schema.upgrade(db):
         say(f"database upgraded to revision {schema.newest()}")

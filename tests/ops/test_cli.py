@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
@@ -250,6 +251,17 @@ def test_port_of_another(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         assert run("serve") == (1, said)
     monkeypatch.setenv("COMPUTEAPI_LISTEN", "192.0.2.1:8774")
     assert run("serve")[1].startswith("192.0.2.1:8774 can't be had: ")
+
+
+def test_served_already(run: Run, settings: Settings) -> None:
+    """A second one would change nothing and try for ever."""
+    path = Path(settings.state_dir, "serve.lock")
+    with path.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code, said = run("serve")
+    assert code == 1 and said == (
+        f"This cloud is served already: another `computeapi serve` holds {path}. End that one first.\n"
+    )
 
 
 def test_image_file_that_is_none(run: Run, settings: Settings, tmp_path: Path, db: Database) -> None:
