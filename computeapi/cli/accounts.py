@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection
@@ -38,20 +39,20 @@ def add(commands: Any) -> None:
     users = group(commands, "user", "users of the embedded identity service", epilog=_USERS)
     _list(users, User, "every user")
     create = command(users, "create", _create_user, "a new user, with a role on a project if one is named")
-    create.add_argument("--project", help="its project; made where it does not exist")
+    create.add_argument("--project", type=_name(64), help="its project; made where it does not exist")
     create.add_argument("--role", default="member", help="what it may do there (default member)")
     change = command(users, "set-password", _set_password, "another password; all tokens of the user are revoked")
     for parser in (create, change):
         parser.add_argument("--password-stdin", action="store_true", help="read it from standard input")
-        _named(parser, "NAME")
-    _named(command(users, "delete", _delete_user, "delete a user with its roles; what it made stays"), "NAME")
+        _named(parser, 255)
+    _named(command(users, "delete", _delete_user, "delete a user with its roles; what it made stays"), 255)
 
     projects = group(commands, "project", "projects of the embedded identity service", epilog=_PROJECTS)
     _list(projects, Project, "every project")
     new = command(projects, "create", _create_project, "a new project")
     new.add_argument("--description", default="", help="what it is for")
-    _named(new, "NAME")
-    _named(command(projects, "delete", _delete_project, "delete a project and the roles on it"), "NAME")
+    _named(new, 64)
+    _named(command(projects, "delete", _delete_project, "delete a project and the roles on it"), 64)
 
     who = group(commands, "role", "who may do what in which project", epilog=_ROLES)
     command(who, "list", _list_roles, "every role, and who has it where")
@@ -66,8 +67,17 @@ def add(commands: Any) -> None:
         parser.add_argument("--domain", default=accounts.DEFAULT_DOMAIN, help="of both (default: default)")
 
 
-def _named(parser: argparse.ArgumentParser, what: str) -> None:
-    parser.add_argument("name", metavar=what)
+def _name(longest: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not text.strip() or len(text) > longest:
+            raise argparse.ArgumentTypeError(f"a name has 1 to {longest} characters")
+        return text
+
+    return check
+
+
+def _named(parser: argparse.ArgumentParser, longest: int) -> None:
+    parser.add_argument("name", metavar="NAME", type=_name(longest))
     parser.add_argument("--domain", default=accounts.DEFAULT_DOMAIN, help="name or id (default: default)")
 
 

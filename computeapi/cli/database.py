@@ -22,6 +22,7 @@ _DB = """  computeapi db check                       is the schema this code's?
   computeapi db purge --older-than 90d
 """
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
+_OLDEST = 100 * 365 * 86_400
 _PAUSE = 0.02  # seconds between batches, for those who wait
 
 
@@ -29,7 +30,10 @@ def age(text: str) -> float:
     """Seconds of "30d", "12h", "4w"."""
     if not re.fullmatch(r"[0-9]{1,6}[hdw]", text):
         raise argparse.ArgumentTypeError(f"{text} is no age: a number and h, d or w, such as 30d")
-    return int(text[:-1]) * _UNITS[text[-1]]
+    seconds = int(text[:-1]) * _UNITS[text[-1]]
+    if seconds > _OLDEST:
+        raise argparse.ArgumentTypeError(f"{text} is more than a hundred years")
+    return seconds
 
 
 def add(commands: Any) -> None:

@@ -107,6 +107,19 @@ def test_accounts(run: Run, defaults: None, api: Api) -> None:
     assert run("project", "create", "web", "--description", "x")[0] == 0
 
 
+@pytest.mark.parametrize("words", [("user", "create"), ("project", "create"), ("user", "create", "bob", "--project")])
+def test_names_that_are_none(run: Run, defaults: None, words: tuple[str, ...]) -> None:
+    for name in ("", " ", "x" * 256):
+        code, said = run(*words, name)
+        assert code == 2 and f"a name has 1 to {255 if words == ('user', 'create') else 64} characters" in said
+
+
+def test_ages_that_are_none(run: Run) -> None:
+    for age, why in (("30x", "is no age"), ("d", "is no age"), ("999999w", "is more than a hundred years")):
+        code, said = run("db", "purge", "--older-than", age)
+        assert code == 2 and f"{age} {why}" in said
+
+
 def test_password_from_standard_input(run: Run, defaults: None, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("sys.stdin", io.StringIO("a good one\n"))
