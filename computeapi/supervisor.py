@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -18,6 +19,18 @@ LOG = logging.getLogger("computeapi.serve")
 
 _STOP_SECONDS = 40.0
 _RESTART_SECONDS = 1.0
+_PARENT = "COMPUTEAPI_SERVED_BY"  # tells the parts who started them
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def end_with_parent() -> None:
+    """In a part: end as by SIGTERM when the supervisor that started this process does, also where it was killed."""
+    parent = os.environ.pop(_PARENT, "")
+    if parent != str(os.getppid()):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if parent != str(os.getppid()):  # it was quicker
+        raise SystemExit(1)
 
 
 class Supervisor:
@@ -48,7 +61,7 @@ class Supervisor:
 
     def _start(self, part: str) -> None:
         self._log_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-        environment = {**os.environ, "COMPUTEAPI_LOG_DIR": str(self._log_dir)}
+        environment = {**os.environ, "COMPUTEAPI_LOG_DIR": str(self._log_dir), _PARENT: str(os.getpid())}
         command = [sys.executable, "-m", "computeapi", part]
         with open(self._log_dir / f"{part}.log", "ab") as log:
             # A session of its own: Ctrl-C reaches it through us, once, and in order.

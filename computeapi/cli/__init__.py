@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from computeapi import __version__, errors, logs, settings
 from computeapi.cli import accounts, backup, database, drift, hosts, run, status
+from computeapi.supervisor import end_with_parent
 
 LOG = logging.getLogger("computeapi.cli")
 
@@ -32,6 +33,7 @@ a cloud on this machine, step by step (tools/run does all of it):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; its exit code."""
     options = _parser().parse_args(argv)
+    end_with_parent()
     try:
         conf = settings.load(may_be_missing=getattr(options, "makes_settings", False))
     except settings.Unreadable as error:
