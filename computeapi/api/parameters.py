@@ -21,7 +21,6 @@ loose_name: Schema = {
     "minLength": 1,
     "maxLength": 255,
 }
-name_or_none: Schema = {"oneOf": [{"type": "string", "minLength": 1, "maxLength": 255}, {"type": "null"}]}
 uuid: Schema = {"type": "string", "format": "uuid"}
 text_255: Schema = {"type": "string", "minLength": 0, "maxLength": 255}
 hostname: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[a-zA-Z0-9-._]*$"}
@@ -33,8 +32,6 @@ image_ref: Schema = {"type": "string", "format": "image-ref"}  # or none: ""
 image_id: Schema = {"type": "string", "format": "image-id"}
 flavor_ref: Schema = {"type": ["string", "integer"], "minLength": 1}
 disk_config: Schema = {"type": "string", "enum": ["AUTO", "MANUAL"]}
-ip_or_empty_v4: Schema = {"type": "string", "oneOf": [{"enum": [""]}, {"format": "ipv4"}]}
-ip_or_empty_v6: Schema = {"type": "string", "oneOf": [{"enum": [""]}, {"format": "ipv6"}]}
 mac: Schema = {"type": "string", "pattern": "^([0-9a-fA-F]{2})(:[0-9a-fA-F]{2}){5}$"}
 metadata: Schema = {
     "type": "object",
@@ -60,11 +57,8 @@ def wrapped(key: str, schema: Schema) -> Schema:
 
 Q_ANY: Schema = {"type": "string"}
 Q_INTEGER: Schema = {"type": "string", "pattern": "^[0-9]*$", "minLength": 1}
-Q_UUID: Schema = {"type": "string", "format": "uuid"}
 Q_TIME: Schema = {"type": "string", "format": "date-time"}
 Q_REGEX: Schema = {"type": "string", "format": "regex"}
-
-PAGING: Schema = {"limit": Q_INTEGER, "marker": Q_ANY}
 
 
 def query(

@@ -5,7 +5,9 @@ service user of [identity]), and what their statuses mean."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
+import requests
 from keystoneauth1 import exceptions
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.identity.v3 import Password
@@ -42,6 +44,29 @@ def adapter(session: Session, url: str, method: str, context: Context) -> Adapte
         global_request_id=context.request_id or None,
         raise_exc=False,
     )
+
+
+def ask(
+    session: Session, url: str, context: Context, token: str, method: str, path: str, *, service: str, **more: Any
+) -> requests.Response:
+    """What the service at `url` answers, whatever its status; `service` is "image", "volume" or "network", for the
+    sentences of what is raised: Unauthorized without a token, Unavailable where it can't be reached."""
+    if not token:
+        raise errors.Unauthorized(f"There is no token to ask the {service} service with.")
+    headers = {"X-Auth-Token": token, **more.pop("headers", {})}
+    try:
+        asked = adapter(session, url, method, context)
+        answer = asked.request(path, method, headers=headers, authenticated=False, **more)
+    except exceptions.ClientException as error:
+        raise errors.Unavailable(f"The {service} service can't be reached; try again later.") from error
+    return cast(requests.Response, answer)
+
+
+def in_path(key: str, missing: str) -> str:
+    """An id, which is put into a path. Raises NotFound with the sentence `missing` for what can be none."""
+    if not key or not key.replace("-", "").isalnum() or not key.isascii():
+        raise errors.NotFound(missing)
+    return key
 
 
 def context_token(context: Context) -> str:

@@ -53,13 +53,9 @@ class ConsoleUnavailable(HypervisorError):
 class Capabilities:
     """What this hypervisor can do; the API answers 4xx for the rest rather than fail on the way."""
 
-    live_snapshot: bool = False
-    live_migration: bool = False
-    guest_agent: bool = False
     vnc: bool = False
     spice: bool = False
     serial: bool = False
-    hotplug: bool = False
     filters: bool = False  # security groups and floating IPs; where not, networks have the hypervisor's own NAT
 
 

@@ -108,9 +108,7 @@ class SimulatedHypervisor(Hypervisor):
         self.pci: list[dict[str, Any]] = []
         self.gone = False
         self.calls: Counter[str] = Counter()
-        self._capabilities = capabilities or Capabilities(
-            guest_agent=True, live_snapshot=True, live_migration=True, filters=True, serial=True
-        )
+        self._capabilities = capabilities or Capabilities(filters=True, serial=True)
         self._failures: list[tuple[str, BaseException, list[int], bool]] = []
         self._watchers: list[Callable[[Event], None]] = []
         self._closed = False

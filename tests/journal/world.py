@@ -625,18 +625,6 @@ class World:
             assert self.heir.reborn().live() == []
 
 
-def old_events(world: World, action_name: str) -> list[tuple[Any, ...]]:
-    """(name, undo, result) of all events of the actions of that name."""
-    with world.db.read() as conn:
-        rows = conn.execute(
-            select(ActionEvent.name, ActionEvent.undo, ActionEvent.result)
-            .join(Action, Action.id == ActionEvent.action_id)
-            .where(Action.name == action_name)
-            .order_by(ActionEvent.id)
-        )
-        return [tuple(row) for row in rows]
-
-
 def add_host(db: Database, name: str, **columns: Any) -> None:
     """A compute host that is alive: 10 CPUs, 1000 MiB, 100 GiB."""
     values = {

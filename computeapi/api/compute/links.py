@@ -28,10 +28,6 @@ class Prefixes(NamedTuple):
             {"rel": "bookmark", "href": self.bookmark + identifier},
         ]
 
-    def bookmark_of(self, identifier: str) -> list[Link]:
-        """The links of an item that is only referred to (a server's flavor and image)."""
-        return [{"rel": "bookmark", "href": self.bookmark + identifier}]
-
 
 def prefixes(call: Call, collection: str) -> Prefixes:
     """The prefixes of links to items of `collection` ("servers")."""

@@ -19,12 +19,12 @@ from computeapi.api.compute.remote_calls import is_remote
 from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.api.network import security_groups as networking
 from computeapi.api.network.common import is_admin
-from computeapi.api.network.security_groups import ICMP, PROTOCOLS, WITH_PORTS
+from computeapi.api.network.security_groups import ICMP, WITH_PORTS
 from computeapi.db.queries import network_quotas, quotas, servers
 from computeapi.db.queries import networks as lookups
 from computeapi.db.queries import security_groups as queries
 from computeapi.db.queries.networks import Wish
-from computeapi.db.queries.security_groups import INGRESS, SECURITY_GROUPS
+from computeapi.db.queries.security_groups import INGRESS, PROTOCOLS, SECURITY_GROUPS
 from computeapi.db.queries.servers import ServerRow
 from computeapi.endpoint import Call, Endpoint, Handler, endpoint
 from computeapi.policy import PROJECT_MEMBER, PROJECT_READER, rule

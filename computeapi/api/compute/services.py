@@ -68,11 +68,6 @@ def index(call: Call) -> Json:
     return {"services": [_view(service) for service in _found(call)]}
 
 
-def index_forced_down(call: Call) -> Json:
-    """The same from 2.11 on: with `forced_down`."""
-    return {"services": [_view(service) | {"forced_down": service.forced_down} for service in _found(call)]}
-
-
 def _found(call: Call) -> list[ServiceRow]:
     with call.services.db.read() as conn:
         return queries.every(

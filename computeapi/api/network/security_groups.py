@@ -23,38 +23,10 @@ from computeapi.db.queries import network_quotas
 from computeapi.db.queries import networks as lookups
 from computeapi.db.queries import security_groups as queries
 from computeapi.db.queries.networks import Found
-from computeapi.db.queries.security_groups import EGRESS, INGRESS, RULES, SECURITY_GROUPS
+from computeapi.db.queries.security_groups import EGRESS, INGRESS, PROTOCOLS, RULES, SECURITY_GROUPS
 from computeapi.endpoint import Call
 
 MAX_PORT = 65535
-# Neutron's names of IP protocols; any other is said by its number.
-PROTOCOLS: dict[str, int] = {
-    "ah": 51,
-    "dccp": 33,
-    "egp": 8,
-    "esp": 50,
-    "gre": 47,
-    "hopopt": 0,
-    "icmp": 1,
-    "icmpv6": 58,
-    "igmp": 2,
-    "ip": 0,
-    "ipip": 4,
-    "ipv6-encap": 41,
-    "ipv6-frag": 44,
-    "ipv6-icmp": 58,
-    "ipv6-nonxt": 59,
-    "ipv6-opts": 60,
-    "ipv6-route": 43,
-    "ospf": 89,
-    "pgm": 113,
-    "rsvp": 46,
-    "sctp": 132,
-    "tcp": 6,
-    "udp": 17,
-    "udplite": 136,
-    "vrrp": 112,
-}
 ICMP = (1, 58)
 WITH_PORTS = (6, 17, 33, 132, 136)
 

@@ -106,7 +106,7 @@ def pools(call: Call) -> Json:
     for row in _keepers(call):
         name = f"{row.host}@{BACKEND}#{POOL}"
         if wanted in (None, name):
-            shown.append({"name": name, "capabilities": _capabilities(row)} if detail else {"name": name})
+            shown.append({"name": name, "capabilities": _capabilities()} if detail else {"name": name})
     return {"pools": shown}
 
 
@@ -114,7 +114,7 @@ def _keepers(call: Call) -> list[ServiceRow]:
     return [row for row in _rows(call) if row.binary == queries.COMPUTE and row.up]
 
 
-def _capabilities(row: ServiceRow) -> Json:
+def _capabilities() -> Json:
     return {
         "volume_backend_name": BACKEND,
         "storage_protocol": "file",

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import requests
-from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
 from computeapi import clock, errors
 from computeapi.backends.image.base import ATTRIBUTES, ImageBackend, ImageInfo, check_property_name, is_id
-from computeapi.backends.service_user import ERRORS, adapter
+from computeapi.backends.service_user import ERRORS, ask
 from computeapi.context import Context
 
 PATCH = "application/openstack-images-v2.1-json-patch"
@@ -107,18 +106,12 @@ class GlanceImages(ImageBackend):
 
     def _ask(self, context: Context, method: str, path: str, **more: Any) -> requests.Response:
         """Glance's answer. Raises the error that its status stands for."""
+        more["headers"] = {"Accept": "*/*", **more.get("headers", {})}
         token = self._token(context)
-        if not token:
-            raise errors.Unauthorized("There is no token to ask the image service with.")
-        headers = {"X-Auth-Token": token, "Accept": "*/*", **more.pop("headers", {})}
-        try:
-            asked = adapter(self._session, self._url, method, context)
-            answer = asked.request(path, method, headers=headers, authenticated=False, **more)
-        except exceptions.ClientException as error:
-            raise errors.Unavailable("The image service can't be reached; try again later.") from error
+        answer = ask(self._session, self._url, context, token, method, path, service="image", **more)
         if answer.status_code >= 400:
             raise _error(answer)
-        return cast(requests.Response, answer)
+        return answer
 
 
 def _path(image_id: str) -> str:

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import requests
-from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 
 from computeapi import errors
-from computeapi.backends.service_user import ERRORS, adapter, context_token
+from computeapi.backends.service_user import ERRORS, ask, context_token, in_path
 from computeapi.context import Context
 
 TIMEOUT = 60  # seconds without a byte
@@ -116,18 +115,11 @@ class Neutron:
     ) -> Any:
         """Neutron's answer as JSON, None where it has none. Raises the error that its status stands for."""
         token = self._service() if as_service else self._token(context)
-        if not token:
-            raise errors.Unauthorized("There is no token to ask the network service with.")
         more: dict[str, Any] = {"json": body} if body is not None else {}
         if params:
             more["params"] = list(params)
-        try:
-            asked = adapter(self._session, self._url, method, context)
-            answer = asked.request(
-                path, method, headers={"X-Auth-Token": token}, authenticated=False, timeout=timeout, **more
-            )
-        except exceptions.ClientException as error:
-            raise errors.Unavailable("The network service can't be reached; try again later.") from error
+        more["timeout"] = timeout
+        answer = ask(self._session, self._url, context, token, method, path, service="network", **more)
         if answer.status_code >= 400:
             raise _error(answer, as_service)
         return cast(Any, answer.json()) if answer.content else None
@@ -142,9 +134,8 @@ def _path(noun: str, key: str | None = None) -> str:
     collection = "/" + _plural(noun).replace("_", "-")
     if key is None:
         return collection
-    if not key or not key.replace("-", "").isalnum() or not key.isascii():
-        raise errors.NotFound(f"{noun.replace('_', ' ').capitalize()} {key} could not be found.")
-    return f"{collection}/{key}"
+    missing = f"{noun.replace('_', ' ').capitalize()} {key} could not be found."
+    return f"{collection}/{in_path(key, missing)}"
 
 
 def _pairs(name: str, value: str | bool | int | Sequence[str]) -> list[tuple[str, str]]:

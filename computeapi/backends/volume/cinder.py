@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import requests
-from keystoneauth1 import exceptions
 from keystoneauth1.session import Session
 from sqlalchemy import Connection
 
 from computeapi import clock, errors
-from computeapi.backends.service_user import BRIEFLY, ERRORS, adapter, context_token
+from computeapi.backends.service_user import BRIEFLY, ERRORS, ask, context_token, in_path
 from computeapi.backends.volume.base import (
     Attachment,
     Connected,
@@ -230,19 +229,14 @@ class CinderVolumes(VolumeBackend):
     ) -> Any:
         """Cinder's answer as JSON. Raises the error that its status stands for."""
         token = self._service() if as_service else self._token(context)
-        if not token:
-            raise errors.Unauthorized("There is no token to ask the volume service with.")
-        headers = {"X-Auth-Token": token, "OpenStack-API-Version": VERSION}
+        headers = {"OpenStack-API-Version": VERSION}
         if as_service:
             headers["X-Service-Token"] = token
         more: dict[str, Any] = {"json": body} if body is not None else {}
         if params:
             more["params"] = dict(params)
-        try:
-            asked = adapter(self._session, self._url, method, context)
-            answer = asked.request(path, method, headers=headers, authenticated=False, timeout=timeout, **more)
-        except exceptions.ClientException as error:
-            raise errors.Unavailable("The volume service can't be reached; try again later.") from error
+        more |= {"headers": headers, "timeout": timeout}
+        answer = ask(self._session, self._url, context, token, method, path, service="volume", **more)
         if answer.status_code >= 400:
             raise _error(answer)
         return cast(Any, answer.json()) if answer.content else None
@@ -266,9 +260,7 @@ def connector(host: str) -> dict[str, Any]:
 
 def _id(text: str, word: str) -> str:
     """An id, which is put into a path. Raises NotFound for what can be none."""
-    if not text or not text.replace("-", "").isalnum() or not text.isascii():
-        raise errors.NotFound(f"{word} {text} could not be found.")
-    return text
+    return in_path(text, f"{word} {text} could not be found.")
 
 
 def _time(text: str | None) -> str:

@@ -18,36 +18,11 @@ from computeapi import journal
 from computeapi.compute.guest import network_name, own_address, uplink
 from computeapi.compute.operation import Tools
 from computeapi.db.queries import firewall as queries
+from computeapi.db.queries.security_groups import PROTOCOLS
 from computeapi.settings import Settings
 from computeapi.virt.base import NetworkSpec
 from computeapi.virt.firewall import Firewall, Floating, Guard, LocalNetwork, PacketRule
 
-_PROTOCOLS = {
-    "ah": 51,
-    "dccp": 33,
-    "egp": 8,
-    "esp": 50,
-    "gre": 47,
-    "icmp": 1,
-    "icmpv6": 58,
-    "igmp": 2,
-    "ipip": 4,
-    "ipv6-encap": 41,
-    "ipv6-frag": 44,
-    "ipv6-icmp": 58,
-    "ipv6-nonxt": 59,
-    "ipv6-opts": 60,
-    "ipv6-route": 43,
-    "ospf": 89,
-    "pgm": 113,
-    "rsvp": 46,
-    "sctp": 132,
-    "tcp": 6,
-    "udp": 17,
-    "udplite": 136,
-    "vrrp": 112,
-}
-_ANY_PROTOCOL = ("ip", "hopopt")  # number 0
 _PING_SECONDS = 1
 
 
@@ -160,11 +135,11 @@ def _rule(rule: Any) -> PacketRule:
 
 
 def protocol_number(name: str | None) -> int | None:
-    """A protocol's number; None for any."""
-    if name is None or name in _ANY_PROTOCOL:
+    """A protocol's number; None for any, which is also what 0 stands for."""
+    if name is None:
         return None
-    number = _PROTOCOLS.get(name)
-    return number if number is not None else int(name) or None
+    number = PROTOCOLS.get(name)
+    return (int(name) if number is None else number) or None
 
 
 def _networks(settings: Settings, ports: list[Any]) -> Iterable[LocalNetwork]:

@@ -24,7 +24,34 @@ from computeapi.db.queries.networks import ROUTER_INTERFACE, Kind, common_fields
 
 DEFAULT = "default"
 INGRESS, EGRESS = "ingress", "egress"
-ETHERTYPES = {4: "IPv4", 6: "IPv6"}
+# Neutron's names of IP protocols; any other is said by its number.
+PROTOCOLS: dict[str, int] = {
+    "ah": 51,
+    "dccp": 33,
+    "egp": 8,
+    "esp": 50,
+    "gre": 47,
+    "hopopt": 0,
+    "icmp": 1,
+    "icmpv6": 58,
+    "igmp": 2,
+    "ip": 0,
+    "ipip": 4,
+    "ipv6-encap": 41,
+    "ipv6-frag": 44,
+    "ipv6-icmp": 58,
+    "ipv6-nonxt": 59,
+    "ipv6-opts": 60,
+    "ipv6-route": 43,
+    "ospf": 89,
+    "pgm": 113,
+    "rsvp": 46,
+    "sctp": 132,
+    "tcp": 6,
+    "udp": 17,
+    "udplite": 136,
+    "vrrp": 112,
+}
 
 _REMOTE = aliased(SecurityGroup, name="remote")
 

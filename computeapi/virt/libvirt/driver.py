@@ -106,12 +106,9 @@ class LibvirtHypervisor(Hypervisor):
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            guest_agent=True,
             vnc=self._local,
             spice=self._facts is not None and self._facts.spice,
             serial=True,
-            live_snapshot=True,
-            live_migration=bool(self._peer_uri),
             filters=self._host_network.usable(),
         )
 
