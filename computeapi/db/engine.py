@@ -7,13 +7,14 @@ other writers, and the driver's default loses updates. A read alone needs no BEG
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DisconnectionError, OperationalError
 
 from computeapi import errors
 
@@ -111,6 +112,21 @@ def _server(url: str, pool_size: int) -> Engine:
         url = "postgresql+psycopg://" + url.removeprefix("postgresql://")
     # A database that is away is said so in time, not after the system's two minutes.
     wait = {} if "connect_timeout" in url else {"connect_timeout": _CONNECT_SECONDS}
-    return create_engine(
-        url, hide_parameters=True, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, connect_args=wait
-    )
+    engine = create_engine(url, hide_parameters=True, pool_size=pool_size, max_overflow=pool_size, connect_args=wait)
+
+    @event.listens_for(engine, "checkout")
+    def _still_connected(dbapi: Any, _record: Any, _proxy: Any) -> None:
+        if _was_told_something(dbapi.fileno()):
+            raise DisconnectionError  # the pool connects again
+
+    return engine
+
+
+def _was_told_something(socket: int) -> bool:
+    """Whether a connection that nobody used has something to read: the server said goodbye.
+
+    A ping (`pool_pre_ping`) tells no more, and is a question to the server before each that is meant.
+    """
+    poller = select.poll()
+    poller.register(socket, select.POLLIN)
+    return bool(poller.poll(0))

@@ -139,3 +139,18 @@ def test_another_database(db: Database, monkeypatch: pytest.MonkeyPatch) -> None
     waker.wait(LONG)
     assert time.monotonic() - began < LONG / 2
     waker.close()
+
+
+def test_a_connection_that_the_server_ended_is_not_used_again(db: Database) -> None:
+    if not db.is_postgresql:
+        pytest.skip("SQLite has no server")
+    with db.read() as one, db.read() as other:  # two are in the pool
+        pids = {conn.execute(text("SELECT pg_backend_pid()")).scalar_one() for conn in (one, other)}
+    with db.write() as conn:
+        mine = conn.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        for pid in pids - {mine}:
+            conn.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+    with db.read() as one, db.write() as other:
+        now = {conn.execute(text("SELECT pg_backend_pid()")).scalar_one() for conn in (one, other)}
+    assert len(pids) == len(now) == 2
+    assert now & pids == {mine}
