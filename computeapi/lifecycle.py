@@ -24,7 +24,7 @@ from computeapi.context import Context
 from computeapi.db.engine import Database
 from computeapi.db.models import Server
 from computeapi.db.queries import addresses, block_devices, console_tokens, hosts, network_cache
-from computeapi.db.queries.servers import ServerRow, change, get, lock_row
+from computeapi.db.queries.servers import ServerRow, change, lock_row
 from computeapi.scheduler import NoValidHost, Wanted
 from computeapi.sealing import Seal
 from computeapi.services import Services
@@ -322,25 +322,25 @@ def start_build(
     conn: Connection,
     services: Services,
     context: Context,
-    server_uuid: str,
+    server: ServerRow,
     *,
     secrets: Mapping[str, Any],
     hints: Mapping[str, Any] | None = None,
     forced_host: str | None = None,
 ) -> None:
-    """Send a new server (its rows are written) to a host, or land it in ERROR with the reasons of every host."""
-    server = get(conn, server_uuid, None)
-    if server is None:
-        raise errors.NotFound(f"Instance {server_uuid} could not be found.")
+    """Send a new server to a host, or land it in ERROR with the reasons of every host.
+
+    Its rows are written, but for what its own shows of its addresses.
+    """
+    shows = {"addresses_json": server.addresses_json, "task_state": states.SCHEDULING}
     wanted = Wanted(
         server.vcpus, server.memory_mb, server.disk_gb, server.availability_zone, forced_host, hints=dict(hints or {})
     )
     try:
-        host = scheduler.place(conn, services.settings, server.id, wanted)
+        host = scheduler.place(conn, services.settings, server.id, wanted, also=shows)
     except NoValidHost as error:
         _no_host(conn, services, context, server, error)
         return
-    change(conn, server.id, {"host": host, "node": host, "task_state": states.SCHEDULING})
     enqueue(conn, services, context, server, ACTIONS["create"], host, secrets)
 
 
@@ -363,7 +363,6 @@ def start_unshelve(conn: Connection, services: Services, context: Context, serve
         except NoValidHost as error:
             record(conn, context, now, "unshelve", str(error))
             return
-        conn.execute(update(Server).where(Server.id == now.id).values(host=host, node=host))
     action = ACTIONS["unshelve"]
     enter(conn, now, action)
     enqueue(conn, services, context, now, action, host, {"image_id": now.shelved_image_id})

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Integer, bindparam, delete, select, update
+from sqlalchemy import Connection, Integer, bindparam, delete, exists, select, update
 
 from computeapi import clock, errors, host_query, pci
-from computeapi.db.models import Allocation, Host, Server
+from computeapi.db.models import Allocation, BlockDevice, Host, Server, ServerGroup, ServerGroupMember
 from computeapi.db.queries import aggregates, block_devices, hosts, server_groups
 from computeapi.db.queries import pci as pci_devices
 from computeapi.db.queries.common import insert_row, update_row
@@ -309,8 +309,18 @@ def _ids(hint: Any) -> list[str]:
     return [hint] if isinstance(hint, str) else [str(item) for item in hint or []]
 
 
-def place(conn: Connection, settings: Settings, server_id: int, wanted: Wanted, role: str = "current") -> str:
-    """Pick a host and reserve there; its name. Raises NoValidHost."""
+def place(
+    conn: Connection,
+    settings: Settings,
+    server_id: int,
+    wanted: Wanted,
+    role: str = "current",
+    also: Mapping[str, Any] | None = None,
+) -> str:
+    """Pick a host and reserve there; its name. Raises NoValidHost.
+
+    In the role "current" the server is there from now on, which its row says (and `also`, columns that change with it).
+    """
     hosts = [Candidate._make(row) for row in conn.execute(_CANDIDATES)]
     facts = _facts(conn, settings, wanted, server_id)
     reasons: dict[str, str] = {}
@@ -326,7 +336,8 @@ def place(conn: Connection, settings: Settings, server_id: int, wanted: Wanted, 
         if reserve(conn, host.name, server_id, wanted, role, facts.devices):
             if role == "current":
                 zone = host.own_zone or settings.default_availability_zone
-                update_row(conn, Server, server_id, {"availability_zone": zone})
+                there = {"host": host.name, "node": host.name, "availability_zone": zone}
+                update_row(conn, Server, server_id, {**there, **(also or {})})
             return host.name
         reasons[host.name] = "just filled up"
     raise NoValidHost(reasons)
@@ -340,7 +351,19 @@ def _order(host: Candidate, facts: _Facts) -> tuple[Any, ...]:
     return near, host.servers, host.memory_mb_used - host.memory_mb * host.ram_ratio, host.name
 
 
-_OWNER = select(Server.project_id, Server.flavor_json).where(Server.id == bindparam("key"))
+_SUBJECT = (
+    select(
+        Server.project_id,
+        Server.flavor_json,
+        exists().where(BlockDevice.server_id == Server.id, BlockDevice.destination_type == "volume"),
+        ServerGroup.id,
+        ServerGroup.policy,
+        ServerGroup.max_per_host,
+    )
+    .outerjoin(ServerGroupMember, ServerGroupMember.server_id == Server.id)
+    .outerjoin(ServerGroup, ServerGroup.id == ServerGroupMember.group_id)
+    .where(Server.id == bindparam("key"))
+)
 
 
 def _facts(conn: Connection, settings: Settings, wanted: Wanted, server_id: int) -> _Facts:
@@ -349,7 +372,7 @@ def _facts(conn: Connection, settings: Settings, wanted: Wanted, server_id: int)
     if named:
         rows = conn.execute(select(Server.uuid, Server.host).where(Server.uuid.in_(named), Server.deleted == 0))
         hosts = {row[0]: row[1] for row in rows}
-    project_id, flavor_json = conn.execute(_OWNER, {"key": server_id}).one()
+    project_id, flavor_json, has_volumes, group_key, policy, most = conn.execute(_SUBJECT, {"key": server_id}).one()
     extra_specs = wanted.extra_specs
     if extra_specs is None:
         extra_specs = orjson.loads(flavor_json).get("extra_specs", {})
@@ -361,11 +384,11 @@ def _facts(conn: Connection, settings: Settings, wanted: Wanted, server_id: int)
         settings,
         clock.shifted(-settings.service_down_time),
         hosts,
-        server_groups.neighbours(conn, server_id),
+        server_groups.neighbours(conn, server_id, group_key, policy, most) if group_key is not None else None,
         aggregates.metadata_by_host(conn),
         extra_specs,
         project_id,
-        None if settings.volume_directory else _volume_hosts(conn, server_id),
+        _volume_hosts(conn, server_id) if has_volumes and not settings.volume_directory else None,
         devices,
         pci_devices.open_to(conn, server_id) if devices else {},
     )
@@ -386,9 +409,7 @@ _TAKE = (
 )
 
 
-def _volume_hosts(conn: Connection, server_id: int) -> set[str] | None:
-    if not block_devices.has_volumes(conn, server_id):
-        return None
+def _volume_hosts(conn: Connection, server_id: int) -> set[str]:
     found, wanted = hosts.every(conn), block_devices.hosts(conn, server_id)
     return {
         name

@@ -66,7 +66,7 @@ def make_server(db: Database, host: Host) -> tuple[int, str]:
     """Key and id of a server whose guest runs."""
     values = server_values(uuid.uuid4().hex, uuid.uuid4().hex)
     with db.write() as conn:
-        key = servers.insert(conn, values)
+        key = servers.insert(conn, values).id
     host.ensure_disk(f"{values['uuid']}_disk", 1, None)
     disk = DiskSpec(f"{values['uuid']}_disk", "vda")
     host.define(DomainSpec(values["uuid"], f"instance-{key:08x}", 1, 64, (disk,), ()))

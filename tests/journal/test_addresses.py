@@ -33,7 +33,7 @@ def add_network(db: Database, cidr: str = "10.1.0.0/24", **columns: Any) -> str:
 def add_server(db: Database) -> int:
     """A server's key."""
     with db.write() as conn:
-        return servers.insert(conn, server_values(PROJECT, "u" * 32))
+        return servers.insert(conn, server_values(PROJECT, "u" * 32)).id
 
 
 def boot(db: Database, *requested: Requested) -> tuple[int, list[str]]:

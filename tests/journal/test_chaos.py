@@ -123,9 +123,10 @@ def make_servers(settings: Settings, db: Database) -> None:
                 "created_at": moment,
                 "updated_at": moment,
             }
-            key = servers.insert(conn, values)
-            addresses.allocate(conn, server_id=key, project_id=PROJECT, requested=None)
-            lifecycle.start_build(conn, services, context, server_id, secrets={"admin_password": "x"})
+            server = servers.insert(conn, values)
+            shown = addresses.allocate(conn, server_id=server.id, project_id=PROJECT, requested=None)
+            server = server._replace(addresses_json=shown)
+            lifecycle.start_build(conn, services, context, server, secrets={"admin_password": "x"})
 
 
 def wait(condition: Any, what: str, chaos: Chaos) -> None:

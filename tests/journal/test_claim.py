@@ -38,7 +38,7 @@ class Journal:
         """A server's key."""
         values = server_values("p" * 32, "u" * 32)
         with self.db.write() as conn:
-            key = servers.insert(conn, values)
+            key = servers.insert(conn, values).id
         self.uuids[key] = values["uuid"]
         return key
 

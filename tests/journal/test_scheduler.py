@@ -26,7 +26,7 @@ ONE = Wanted(1, 100, 10)
 def add_server(db: Database, **columns: Any) -> int:
     """A server's key."""
     with db.write() as conn:
-        return servers.insert(conn, server_values("p" * 32, "u" * 32, host=None, **columns))
+        return servers.insert(conn, server_values("p" * 32, "u" * 32, host=None, **columns)).id
 
 
 def used(db: Database) -> dict[str, tuple[int, ...]]:

@@ -374,11 +374,13 @@ class World:
             "updated_at": moment,
         }
         with self.db.write() as conn:
-            key = servers.insert(conn, values)
+            key = servers.insert(conn, values).id
             devices = [{**device, "uuid": str(uuid.uuid4()), "server_id": key} for device in self.devices]
             servers.add_block_devices(conn, devices)
             secrets = self._give_interfaces(conn, key, server_uuid)
-            lifecycle.start_build(conn, self.services, self.context, server_uuid, secrets=secrets)
+            server = servers.get_by_key(conn, key)
+            assert server is not None
+            lifecycle.start_build(conn, self.services, self.context, server, secrets=secrets)
         return self.server(key)
 
     def _give_interfaces(self, conn: Connection, key: int, server_uuid: str) -> dict[str, Any]:

@@ -279,7 +279,7 @@ class Rows:
         self.context = Context("req-1", "u" * 32, "p" * 32, frozenset({"member", "reader"}))
         add_host(db, "host1")
         with db.write() as conn:
-            self.key = servers.insert(conn, server_values("p" * 32, "u" * 32))
+            self.key = servers.insert(conn, server_values("p" * 32, "u" * 32)).id
 
     def begin(self, name: str, vm_state: str, task_state: str | None) -> str:
         """What comes of it: "" or the sentence; nothing is left of it."""

@@ -84,7 +84,7 @@ def make_server(api: Api, db: Database) -> MakeServer:
         columns.setdefault("created_at", clock.shifted(next(seconds)))
         values = server_values(owner.project_id, columns.pop("user_id", owner.user_id), **columns)
         with db.write() as conn:
-            key = servers.insert(conn, values)
+            key = servers.insert(conn, values).id
             if network:
                 wanted = [addresses.Requested(network_id=network, fixed_ip=fixed_ip)]
                 addresses.allocate(conn, server_id=key, project_id=owner.project_id, requested=wanted)

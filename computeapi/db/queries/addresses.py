@@ -10,14 +10,27 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from computeapi import clock, errors
-from computeapi.db.models import FixedIp, Network, Port, Server, Subnet
+from computeapi.db.models import FixedIp, FloatingIp, Network, Port, Server, Subnet
 from computeapi.db.queries import firewall, floating_ips, security_groups
 from computeapi.db.queries.common import insert_key, insert_row, update_row
 from computeapi.macs import mac_for
@@ -133,8 +146,13 @@ _VISIBLE_NETWORK = (
     .where(Network.uuid == bindparam("uuid"), or_(Network.project_id == bindparam("project_id"), Network.shared == 1))
     .with_for_update(read=True)
 )
+_RANGE = select(
+    Subnet.id, Subnet.cidr, Subnet.first_offset, Subnet.next_offset, Subnet.last_offset, Subnet.pools_json
+).with_for_update(of=Subnet)
+_SUBNET = _RANGE.where(Subnet.id == bindparam("key"))
+_ANY_SUBNET = _RANGE.where(Subnet.id.in_(bindparam("keys", expanding=True))).order_by(Subnet.id)
 _SUBNETS = (
-    select(Subnet.id, Subnet.cidr, Subnet.ip_version, Network.uuid)
+    _RANGE.add_columns(Subnet.ip_version, Network.uuid)
     .join(Network, Network.id == Subnet.network_id)
     .where(Subnet.network_id == bindparam("network_id"))
     .order_by(Subnet.id)
@@ -147,13 +165,8 @@ _SET_FREE_MAC = (
     .values(mac=bindparam("new_mac"))
 )
 _NETWORK_UUID = select(Network.uuid).where(Network.id == bindparam("key"))
-_RANGE = (
-    select(Subnet.cidr, Subnet.first_offset, Subnet.next_offset, Subnet.last_offset, Subnet.pools_json)
-    .where(Subnet.id == bindparam("key"))
-    .with_for_update()
-)
 _FIRST_FREE = (
-    select(FixedIp.id, FixedIp.free, FixedIp.address)
+    select(FixedIp.id, FixedIp.free, FixedIp.address, FixedIp.offset)
     .where(FixedIp.subnet_id == bindparam("subnet_id"), FixedIp.free == 1)
     .order_by(FixedIp.offset)
     .limit(1)
@@ -196,6 +209,20 @@ def create_port(
     mac: str | None = None,
 ) -> int:
     """A port with an address of each family that its network has (or the one asked for); its key."""
+    subnets = conn.execute(_SUBNETS, {"network_id": network_key}).all()
+    if server_id is not None and not subnets:
+        network_uuid = conn.execute(_NETWORK_UUID, {"key": network_key}).scalar_one()
+        raise errors.BadRequest(f"Network {network_uuid} requires a subnet in order to boot instances on.")
+    if fixed_ip:
+        subnets = [row for row in subnets if may_have(row.cidr, fixed_ip)][:1]
+        if not subnets:
+            raise errors.BadRequest(f"Fixed IP address {fixed_ip} does not belong to the network.")
+        places = [_choose(conn, subnets[0], fixed_ip)]
+    else:
+        families = ([row for row in subnets if row.ip_version == version] for version in (4, 6))
+        places = [_choose_any(conn, family) for family in families if family]  # one, or two
+    if mac is None and places:
+        mac = _free_mac(conn, subnets[0].uuid, places[0].address)
     port_key, _uuid = insert_port(
         conn,
         network_key,
@@ -207,20 +234,8 @@ def create_port(
         device_owner=device_owner,
         preserve=int(preserve),
     )
-    subnets = conn.execute(_SUBNETS, {"network_id": network_key}).all()
-    if server_id is not None and not subnets:
-        network_uuid = conn.execute(_NETWORK_UUID, {"key": network_key}).scalar_one()
-        raise errors.BadRequest(f"Network {network_uuid} requires a subnet in order to boot instances on.")
-    if fixed_ip:
-        subnets = [row for row in subnets if may_have(row[1], fixed_ip)][:1]
-        if not subnets:
-            raise errors.BadRequest(f"Fixed IP address {fixed_ip} does not belong to the network.")
-        taken = [take_address(conn, subnets[0][0], port_key, fixed_ip)]
-    else:
-        families = ([row[0] for row in subnets if row[2] == version] for version in (4, 6))
-        taken = [take_any_address(conn, keys, port_key) for keys in families if keys]  # one, or two
-    if mac is None and taken:
-        settle_mac(conn, port_key, subnets[0][3], taken[0])
+    for place in places:
+        _give(conn, place, port_key)
     return port_key
 
 
@@ -254,6 +269,12 @@ def settle_mac(conn: Connection, port_key: int, network_uuid: str, address: str)
     conn.execute(_SET_FREE_MAC, {"key": port_key, "new_mac": mac_for(network_uuid, address)})
 
 
+def _free_mac(conn: Connection, network_uuid: str, address: str) -> str | None:
+    """The same, for a port that is yet to be."""
+    mac = mac_for(network_uuid, address)
+    return mac if conn.execute(_OF_MAC, {"mac": mac}).first() is None else None
+
+
 def _new_mac(conn: Connection) -> str:
     while True:
         mac = "fa:16:3e:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
@@ -263,31 +284,48 @@ def _new_mac(conn: Connection) -> str:
 
 def take_address(conn: Connection, subnet_key: int, port_key: int | None, wanted: str | None = None) -> str:
     """Give an address of the subnet to a port (None: reserve it); the address. Raises NoMoreAddresses, AddressInUse."""
-    cidr, first_offset, next_offset, last_offset, pools = conn.execute(_RANGE, {"key": subnet_key}).one()
-    network = ipaddress.ip_network(cidr)
-    ranges = _ranges(network, pools) or [(first_offset, last_offset)]
-    given: dict[str, Any] = {
-        "port_id": port_key,
-        "reserved": int(port_key is None),
-        "free": 0,
-        "updated_at": clock.now(),
-    }
+    place = _choose(conn, conn.execute(_SUBNET, {"key": subnet_key}).one(), wanted)
+    _give(conn, place, port_key)
+    return place.address
+
+
+class _Place(NamedTuple):
+    """An address that can be given. `key`: of its row, where it was given before."""
+
+    subnet_key: int
+    offset: int
+    address: str
+    key: int | None
+    is_next: bool  # the one at the high-water mark
+
+
+def _choose(conn: Connection, subnet: Any, wanted: str | None = None) -> _Place:
+    """An address of the subnet (a row of _RANGE). Raises NoMoreAddresses, AddressInUse."""
+    network = ipaddress.ip_network(subnet.cidr)
+    ranges = _ranges(network, subnet.pools_json) or [(subnet.first_offset, subnet.last_offset)]
     if wanted:
         offset = int(ipaddress.ip_address(wanted)) - int(network.network_address)
-        row = _row_at(conn, subnet_key, offset)
+        row = _row_at(conn, subnet.id, offset)
     else:
-        row = _first_free(conn, subnet_key, ranges)
+        row = _first_free(conn, subnet.id, ranges)
     if row is not None:
-        if not row[1]:
+        if not row.free:
             raise AddressInUse(f"Fixed IP address {wanted} is already in use.")
-        update_row(conn, FixedIp, row[0], given)
-        return str(row[2])
+        return _Place(subnet.id, row.offset, row.address, row.id, is_next=False)
     if not wanted:
-        offset = _next_unused(conn, subnet_key, next_offset, ranges)
-        update_row(conn, Subnet, subnet_key, {"next_offset": offset + 1})
-    address = str(network.network_address + offset)
-    insert_row(conn, FixedIp, {"subnet_id": subnet_key, "offset": offset, "address": address, **given})
-    return address
+        offset = _next_unused(conn, subnet.id, subnet.next_offset, ranges)
+    return _Place(subnet.id, offset, str(network.network_address + offset), None, is_next=not wanted)
+
+
+def _give(conn: Connection, place: _Place, port_key: int | None) -> None:
+    given = {"port_id": port_key, "reserved": int(port_key is None), "free": 0, "updated_at": clock.now()}
+    if place.key is not None:
+        update_row(conn, FixedIp, place.key, given)
+        return
+    if place.is_next:
+        update_row(conn, Subnet, place.subnet_key, {"next_offset": place.offset + 1})
+    row = {"subnet_id": place.subnet_key, "offset": place.offset, "address": place.address}
+    insert_row(conn, FixedIp, row | given)
 
 
 def _first_free(conn: Connection, subnet_key: int, ranges: list[tuple[int, int]]) -> Any:
@@ -299,15 +337,22 @@ def _first_free(conn: Connection, subnet_key: int, ranges: list[tuple[int, int]]
     return conn.execute(_FIRST_FREE.where(inside), {"subnet_id": subnet_key}).first()
 
 
-def take_any_address(conn: Connection, subnet_keys: list[int], port_key: int) -> str:
-    """An address of the first of these subnets that has one. Raises NoMoreAddresses."""
-    for number, subnet_key in enumerate(subnet_keys, start=1):
+def _choose_any(conn: Connection, subnets: Sequence[Any]) -> _Place:
+    for number, subnet in enumerate(subnets, start=1):
         try:
-            return take_address(conn, subnet_key, port_key)
+            return _choose(conn, subnet)
         except NoMoreAddresses:
-            if number == len(subnet_keys):
+            if number == len(subnets):
                 raise
     raise NoMoreAddresses
+
+
+def take_any_address(conn: Connection, subnet_keys: list[int], port_key: int) -> str:
+    """An address of the first of these subnets that has one. Raises NoMoreAddresses."""
+    rows = {row.id: row for row in conn.execute(_ANY_SUBNET, {"keys": subnet_keys})}
+    place = _choose_any(conn, [rows[key] for key in subnet_keys if key in rows])
+    _give(conn, place, port_key)
+    return place.address
 
 
 def _ranges(network: Any, pools_json: str) -> list[tuple[int, int]]:
@@ -324,7 +369,7 @@ def _ranges(network: Any, pools_json: str) -> list[tuple[int, int]]:
 
 def _row_at(conn: Connection, subnet_key: int, offset: int) -> Any:
     return conn.execute(
-        select(FixedIp.id, FixedIp.free, FixedIp.address).where(
+        select(FixedIp.id, FixedIp.free, FixedIp.address, FixedIp.offset).where(
             FixedIp.subnet_id == subnet_key, FixedIp.offset == offset
         )
     ).first()
@@ -425,24 +470,39 @@ def macs_in_use(conn: Connection, macs: list[str]) -> set[str]:
     return set(conn.execute(select(Port.mac).where(Port.mac.in_(macs))).scalars())
 
 
+def _shown(kind: str, key: Any, address: Any, version: Any, address_key: Any) -> Select[Any]:
+    order = (literal(kind).label("kind"), Port.position.label("position"), key.label("key"))
+    what = (version.label("version"), address_key.label("address_key"), Network.name, Port.mac, address)
+    statement = select(*order, *what).select_from(Port).join(Network, Network.id == Port.network_id)
+    return statement.where(Port.server_id == bindparam("server_id"))
+
+
+_FIXED, _FLOATING, _THEIRS = "fixed", "floating", "in Neutron"  # in the order in which they are shown
+_SHOWN = union_all(
+    _shown(_FIXED, Port.id, FixedIp.address, Subnet.ip_version, FixedIp.id)
+    .join(FixedIp, FixedIp.port_id == Port.id)
+    .join(Subnet, Subnet.id == FixedIp.subnet_id),
+    _shown(_FLOATING, FloatingIp.id, FloatingIp.address, literal(4), literal(0)).join(
+        FloatingIp, FloatingIp.port_id == Port.id
+    ),
+    _shown(_THEIRS, Port.id, Port.remote_floating_json, literal(4), literal(0)).where(Port.remote_status.is_not(None)),
+).order_by("kind", "position", "key", "version", "address_key")
+
+
 def addresses_json(conn: Connection, server_id: int) -> str:
     """A server's `addresses` as the API shows them, by network label."""
     shown: dict[str, list[dict[str, Any]]] = {}
-    for _key, _port, mac, _net, name, _bridge, _mtu, address, version, *_rest in conn.execute(
-        _NICS, {"server_id": server_id}
+    for kind, _position, _key, version, _address_key, name, mac, found in conn.execute(
+        _SHOWN, {"server_id": server_id}
     ):
-        if address:
-            shown.setdefault(name, []).append(
-                {
-                    "version": version,
-                    "addr": address,
-                    "OS-EXT-IPS:type": "fixed",
-                    "OS-EXT-IPS-MAC:mac_addr": mac,
-                }
-            )
-    for name, mac, address in floating_ips.of_server(conn, server_id):
-        item = {"version": 4, "addr": address, "OS-EXT-IPS:type": "floating", "OS-EXT-IPS-MAC:mac_addr": mac}
-        shown.setdefault(name, []).append(item)
+        for address in orjson.loads(found) if kind == _THEIRS else [found]:
+            item = {
+                "version": version,
+                "addr": address,
+                "OS-EXT-IPS:type": _FIXED if kind == _FIXED else _FLOATING,
+                "OS-EXT-IPS-MAC:mac_addr": mac,
+            }
+            shown.setdefault(name, []).append(item)
     return orjson.dumps(shown).decode()
 
 

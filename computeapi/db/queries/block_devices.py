@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from computeapi.db.models import BlockDevice, Server, Volume, VolumeSnapshot
 
@@ -121,18 +121,6 @@ def refresh(conn: Connection, server_id: int) -> None:
         if row.volume_id and row.attachment_id
     ]
     conn.execute(update(Server).where(Server.id == server_id).values(volumes_json=orjson.dumps(shown).decode()))
-
-
-_HAS_VOLUMES = (
-    select(BlockDevice.id)
-    .where(BlockDevice.server_id == bindparam("server_id"), BlockDevice.destination_type == "volume")
-    .limit(1)
-)
-
-
-def has_volumes(conn: Connection, server_id: int) -> bool:
-    """Whether a server has volumes, or shall have."""
-    return conn.execute(_HAS_VOLUMES, {"server_id": server_id}).first() is not None
 
 
 def hosts(conn: Connection, server_id: int) -> set[str]:

@@ -31,7 +31,10 @@ def insert_row(conn: Connection, model: type[Base], row: Mapping[str, Any]) -> i
 
 def insert_rows(conn: Connection, model: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows that have the same columns."""
-    conn.execute(_insert(model), [dict(row) for row in rows])
+    if len(rows) == 1:  # as a list of one it costs twice as much
+        conn.execute(_insert(model), dict(rows[0]))
+    else:
+        conn.execute(_insert(model), [dict(row) for row in rows])
 
 
 def update_row(conn: Connection, model: type[Base], key: int, columns: Mapping[str, Any]) -> None:

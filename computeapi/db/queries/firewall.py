@@ -11,7 +11,19 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Select, and_, bindparam, delete, func, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+)
 
 from computeapi import clock
 from computeapi.db.models import (
@@ -87,6 +99,9 @@ def tell(conn: Connection, hosts: Select[Any], given: Mapping[str, Any] | None =
     tell_hosts(conn, [name for name in conn.execute(hosts, given or {}).scalars() if name])
 
 
+_NOTIFY = text("SELECT pg_notify('computeapi', name) FROM unnest(CAST(:names AS text[])) AS name")
+
+
 def tell_hosts(conn: Connection, names: list[str]) -> None:
     """Tell these hosts."""
     if not names:
@@ -107,8 +122,7 @@ def tell_hosts(conn: Connection, names: list[str]) -> None:
     ]
     insert_rows(conn, Action, rows)
     if conn.dialect.name == "postgresql":  # as Database.notify, which not every caller has
-        for name in names:  # as many as there are hosts
-            conn.execute(select(func.pg_notify("computeapi", name)))
+        conn.execute(_NOTIFY, {"names": names})
 
 
 def forget_hints(conn: Connection, host: str) -> None:

@@ -14,18 +14,23 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     Select,
+    String,
     and_,
     bindparam,
+    cast,
     delete,
     exists,
     false,
     func,
     insert,
+    null,
     or_,
     select,
     true,
+    union_all,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -220,29 +225,28 @@ def _after(order: Order, values: Sequence[Any]) -> ColumnElement[bool]:
     return or_(*choices)
 
 
-_PROPERTIES = (
-    select(ImageProperty.image_key, ImageProperty.name, ImageProperty.value)
-    .where(ImageProperty.image_key.in_(bindparam("keys", expanding=True)))
-    .order_by(ImageProperty.name)
-)
-_TAGS = (
-    select(ImageTag.image_key, ImageTag.tag)
-    .where(ImageTag.image_key.in_(bindparam("keys", expanding=True)))
-    .order_by(ImageTag.tag)
-)
+_PARTS: CompoundSelect[int, str, str | None] = union_all(
+    select(ImageProperty.image_key, ImageProperty.name.label("name"), ImageProperty.value).where(
+        ImageProperty.image_key.in_(bindparam("keys", expanding=True))
+    ),
+    select(ImageTag.image_key, ImageTag.tag, cast(null(), String)).where(
+        ImageTag.image_key.in_(bindparam("keys", expanding=True))
+    ),
+).order_by("name")
 
 
 def _whole(conn: Connection, rows: Sequence[Any]) -> list[ImageRow]:
-    """Rows with their properties and tags: two more queries, however many rows."""
+    """Rows with their properties and tags: one more query, however many rows."""
     keys = [row[0] for row in rows]
     if not keys:
         return []
     properties: dict[int, dict[str, str]] = {key: {} for key in keys}
     tags: dict[int, list[str]] = {key: [] for key in keys}
-    for key, name, value in conn.execute(_PROPERTIES, {"keys": keys}):
-        properties[key][name] = value
-    for key, tag in conn.execute(_TAGS, {"keys": keys}):
-        tags[key].append(tag)
+    for key, name, value in conn.execute(_PARTS, {"keys": keys}):
+        if value is None:
+            tags[key].append(name)
+        else:
+            properties[key][name] = value
     return [ImageRow(*(*row, properties[row[0]], tags[row[0]])) for row in rows]
 
 

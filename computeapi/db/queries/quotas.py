@@ -38,14 +38,10 @@ DEFAULT_CLASS = "default"
 PER_PROJECT = frozenset({"fixed_ips", "floating_ips", "networks"})  # a user's limit of these is the project's
 
 Limits = dict[str, int]
-_OWN_LIMITS = (
-    select(Quota.id)
-    .where(Quota.project_id == bindparam("project_id"), Quota.user_id == bindparam("user_id"), Quota.user_id != "")
-    .limit(1)
-)
 
 # --- limits ---
 
+_OWN = 2  # the rank of a user's own
 _RANKED = union_all(
     select(literal(0).label("rank"), QuotaClass.resource, QuotaClass.most).where(
         QuotaClass.class_name == bindparam("class_name")
@@ -53,7 +49,7 @@ _RANKED = union_all(
     select(literal(1), Quota.resource, Quota.most).where(
         Quota.project_id == bindparam("project_id"), Quota.user_id == ""
     ),
-    select(literal(2), Quota.resource, Quota.most).where(
+    select(literal(_OWN), Quota.resource, Quota.most).where(
         Quota.project_id == bindparam("project_id"), Quota.user_id == bindparam("user_id"), Quota.user_id != ""
     ),
 ).order_by("rank")
@@ -79,11 +75,20 @@ def class_limits(conn: Connection, settings: Settings, class_name: str = DEFAULT
 
 
 def _limits(conn: Connection, settings: Settings, class_name: str, project_id: str, user_id: str) -> Limits:
+    limits, own = _limits_and_own(conn, settings, class_name, project_id, user_id)
+    return limits | own
+
+
+def _limits_and_own(
+    conn: Connection, settings: Settings, class_name: str, project_id: str, user_id: str
+) -> tuple[Limits, Limits]:
+    """A project's limits, and those that its user has of its own."""
     limits: Limits = {resource: getattr(settings, name) for resource, name in DEFAULTS.items()}
+    own: Limits = {}
     given = {"class_name": class_name, "project_id": project_id, "user_id": user_id}
-    for _rank, resource, most in conn.execute(_RANKED, given):
-        limits[resource] = most
-    return limits
+    for rank, resource, most in conn.execute(_RANKED, given):
+        (own if rank == _OWN else limits)[resource] = most
+    return limits, own
 
 
 def set_limits(conn: Connection, project_id: str, user_id: str | None, limits: Limits) -> None:
@@ -168,9 +173,10 @@ def accounts(conn: Connection, settings: Settings, project_id: str, user_id: str
     `count` says what is used. Ask after `Database.lock(conn, lock_name(project_id))`, in the transaction that adds
     something.
     """
-    found = [Account(limits_for(conn, settings, project_id), count(conn, project_id, None))]
-    if conn.execute(_OWN_LIMITS, {"project_id": project_id, "user_id": user_id}).first() is not None:
-        found.append(Account(limits_for(conn, settings, project_id, user_id), count(conn, project_id, user_id)))
+    limits, own = _limits_and_own(conn, settings, DEFAULT_CLASS, project_id, user_id)
+    found = [Account(limits, count(conn, project_id, None))]
+    if own:
+        found.append(Account(limits | own, count(conn, project_id, user_id)))
     return found
 
 

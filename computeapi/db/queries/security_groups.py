@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from computeapi import clock, errors
 from computeapi.db.models import DefaultRule, Port, PortSecurityGroup, SecurityGroup, SecurityGroupRule, Server
 from computeapi.db.queries import firewall
-from computeapi.db.queries.common import insert_key, insert_rows, update_row
+from computeapi.db.queries.common import insert_key, update_row
 from computeapi.db.queries.networks import ROUTER_INTERFACE, Kind, common_fields, own, tag_filters
 
 DEFAULT = "default"
@@ -347,8 +347,13 @@ def of_project(conn: Connection, project_id: str | None, uuids: Sequence[str]) -
 
 
 _GROUPS_OF_PORT = select(PortSecurityGroup.group_id).where(PortSecurityGroup.port_id == bindparam("port_id"))
-_KEEP_GROUPS = (
-    select(SecurityGroup.id).where(SecurityGroup.id.in_(bindparam("keys", expanding=True))).with_for_update(read=True)
+# A group that is being deleted has its row locked: whoever comes second finds it gone.
+_LINK = insert(PortSecurityGroup).from_select(
+    ["port_id", "group_id"],
+    select(bindparam("port_id", type_=BigInteger), SecurityGroup.id)
+    .where(SecurityGroup.id.in_(bindparam("keys", expanding=True)))
+    .order_by(SecurityGroup.id)
+    .with_for_update(read=True),
 )
 
 
@@ -370,9 +375,9 @@ def set_port_groups(conn: Connection, port_key: int, groups: Sequence[Any]) -> N
 
 def _link(conn: Connection, port_key: int, groups: Set[int]) -> None:
     keys = sorted(groups)
-    # A group that is being deleted has its row locked: whoever comes second finds it gone.
-    conn.execute(_KEEP_GROUPS, {"keys": keys}).all()
-    insert_rows(conn, PortSecurityGroup, [{"port_id": port_key, "group_id": key} for key in keys])
+    linked = conn.execute(_LINK, {"port_id": port_key, "keys": keys})
+    if linked.rowcount != len(keys):
+        raise errors.NotFound("A security group of the port was deleted meanwhile.")
     firewall.groups_changed(conn, keys)
 
 

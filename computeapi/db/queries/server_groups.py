@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from computeapi import clock, errors, states
 from computeapi.db.models import Server, ServerGroup, ServerGroupMember
@@ -110,24 +110,14 @@ class Neighbours(NamedTuple):
     hosts: Counter[str]
 
 
-_GROUP_OF = (
-    select(ServerGroup.id, ServerGroup.policy, ServerGroup.max_per_host)
-    .join(ServerGroupMember, ServerGroupMember.group_id == ServerGroup.id)
-    .where(ServerGroupMember.server_id == bindparam("server_key"))
-)
-
-
-def neighbours(conn: Connection, server_key: int) -> Neighbours | None:
-    """Those of a server in its group; None where it is in none."""
-    group = conn.execute(_GROUP_OF, {"server_key": server_key}).first()
-    if group is None:
-        return None
+def neighbours(conn: Connection, server_key: int, group_key: int, policy: str, max_per_host: int) -> Neighbours:
+    """Those of a server in its group."""
     others = (
         select(Server.host, func.count())
         .join(ServerGroupMember, ServerGroupMember.server_id == Server.id)
-        .where(ServerGroupMember.group_id == group[0], Server.id != server_key)
+        .where(ServerGroupMember.group_id == group_key, Server.id != server_key)
         .where(Server.deleted == 0, Server.host.is_not(None))
         .group_by(Server.host)
     )
     counts: Counter[str] = Counter({str(host): number for host, number in conn.execute(others)})
-    return Neighbours(group[1], group[2], counts)
+    return Neighbours(policy, max_per_host, counts)

@@ -23,6 +23,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import DataError
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from computeapi import errors, states
 from computeapi.db.models import BlockDevice, FixedIp, Host, Port, Server
@@ -120,9 +121,18 @@ def get_by_key(conn: Connection, key: int) -> ServerRow | None:
     return ServerRow._make(row) if row else None
 
 
-def insert(conn: Connection, values: Mapping[str, Any]) -> int:
-    """Write a new server; its row key."""
-    return insert_row(conn, Server, values)
+_AT_FIRST: dict[str, Any] = {
+    column.name: column.default.arg if isinstance(column.default, ScalarElementColumnDefault) else None
+    for column in COLUMNS
+    if column.name != "id"
+}
+
+
+def insert(conn: Connection, values: Mapping[str, Any]) -> ServerRow:
+    """Write a new server; its row."""
+    row = _AT_FIRST | dict(values)
+    row["id"] = insert_row(conn, Server, row)
+    return ServerRow._make(row[name] for name in ServerRow._fields)
 
 
 def add_block_devices(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -290,7 +290,7 @@ def _one(call: Call, conn: Connection, plan: Plan, index: int, server_id: str) -
     """Write one server with its disks and addresses, and send it to a host."""
     wish, number = plan.wish, index + 1 if plan.count > 1 else None
     tail = "" if number is None else f"-{number}"
-    key = servers.insert(
+    server = servers.insert(
         conn,
         plan.common
         | {
@@ -301,19 +301,19 @@ def _one(call: Call, conn: Connection, plan: Plan, index: int, server_id: str) -
         },
     )
     if plan.group is not None:
-        server_groups.add_member(conn, plan.group, key)
-    rows = [{**device, "uuid": str(uuid.uuid4()), "server_id": key} for device in plan.devices]
+        server_groups.add_member(conn, plan.group, server.id)
+    rows = [{**device, "uuid": str(uuid.uuid4()), "server_id": server.id} for device in plan.devices]
     servers.add_block_devices(conn, rows)
-    volume_disks.reserve(conn, call, key, server_id, rows)
+    volume_disks.reserve(conn, call, server.id, server_id, rows)
     secrets: dict[str, Any] = {"admin_password": wish.admin_password, "personality": wish.personality}
     if plan.interfaces is not None:
         secrets |= plan.interfaces.payload(index)
     else:
-        shown = addresses.allocate(conn, server_id=key, project_id=call.project_id, requested=wish.requested)
-        servers.change(conn, key, {"addresses_json": shown})
-        give_to_server(conn, key, call.project_id, wish.security_groups)
+        shown = addresses.allocate(conn, server_id=server.id, project_id=call.project_id, requested=wish.requested)
+        server = server._replace(addresses_json=shown)
+        give_to_server(conn, server.id, call.project_id, wish.security_groups)
     lifecycle.start_build(
-        conn, call.services, call.context, server_id, secrets=secrets, hints=wish.hints, forced_host=plan.host
+        conn, call.services, call.context, server, secrets=secrets, hints=wish.hints, forced_host=plan.host
     )
 
 
