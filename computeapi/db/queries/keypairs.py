@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy.exc import IntegrityError
 
 from computeapi import clock, errors
 from computeapi.db.models import Keypair
@@ -60,16 +61,17 @@ def check_quota(conn: Connection, user_id: str, limit: int) -> None:
 
 
 def create(conn: Connection, user_id: str, name: str, kind: str, fingerprint: str, public_key: str) -> KeypairRow:
-    """Add a key pair. Call it after `Database.lock` on the user's key pairs.
+    """Add a key pair.
 
-    Raises Conflict where the user has one of that name (Nova: KeyPairExists).
+    Raises Conflict where the user has one of that name (Nova: KeyPairExists): this transaction can't go on then.
     """
-    if conn.execute(_FIND, {"user_id": user_id, "name": name}).first():
-        raise errors.Conflict(f"Key pair '{name}' already exists.")
     row = KeypairRow(0, user_id, name, kind, fingerprint, public_key, clock.now())
     values = row._asdict()
     del values["id"]
-    insert_row(conn, Keypair, values)
+    try:
+        insert_row(conn, Keypair, values)
+    except IntegrityError:
+        raise errors.Conflict(f"Key pair '{name}' already exists.") from None
     return row
 
 

@@ -348,12 +348,16 @@ def of_project(conn: Connection, project_id: str | None, uuids: Sequence[str]) -
 
 _GROUPS_OF_PORT = select(PortSecurityGroup.group_id).where(PortSecurityGroup.port_id == bindparam("port_id"))
 # A group that is being deleted has its row locked: whoever comes second finds it gone.
-_LINK = insert(PortSecurityGroup).from_select(
-    ["port_id", "group_id"],
-    select(bindparam("port_id", type_=BigInteger), SecurityGroup.id)
-    .where(SecurityGroup.id.in_(bindparam("keys", expanding=True)))
-    .order_by(SecurityGroup.id)
-    .with_for_update(read=True),
+_LINK = (
+    insert(PortSecurityGroup)
+    .from_select(
+        ["port_id", "group_id"],
+        select(bindparam("port_id", type_=BigInteger), SecurityGroup.id)
+        .where(SecurityGroup.id.in_(bindparam("keys", expanding=True)))
+        .order_by(SecurityGroup.id)
+        .with_for_update(read=True),
+    )
+    .execution_options(preserve_rowcount=True)
 )
 
 

@@ -110,12 +110,15 @@ def create(call: Call) -> Json:
     user_id = _user(call, "create", body.get("user_id"))
     name, kind = body["name"].strip(), body.get("type", "ssh")
     db = call.services.db
-    with db.read() as conn:
-        _check_quota(call, conn, user_id)  # before anything that costs
-    made = material.given(kind, body["public_key"]) if "public_key" in body else material.new(kind, user_id)
+    made = None
+    if "public_key" not in body:
+        with db.read() as conn:
+            _check_quota(call, conn, user_id)  # before anything that costs
+        made = material.new(kind, user_id)
     with db.write() as conn:
         db.lock(conn, f"keypairs:{user_id}")
         _check_quota(call, conn, user_id)
+        made = made or material.given(kind, body["public_key"])
         keypair = queries.create(conn, user_id, name, kind, made.fingerprint, made.public_key)
     shown = _view(call, CREATE_FIELDS, keypair)
     if made.private_key is not None:
