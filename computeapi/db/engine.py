@@ -29,10 +29,8 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         self.is_postgresql = url.startswith("postgresql")
         self.engine = _sqlite(url, synchronous, pool_size) if self.is_sqlite else _server(url, pool_size)
-        if self.is_sqlite:
-            self._reader = self.engine.execution_options(sqlite_begin=None)
-            self._snapshot = self.engine.execution_options(sqlite_begin="DEFERRED")
-        else:
+        self._reader = self._snapshot = self.engine
+        if not self.is_sqlite:
             self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
             self._snapshot = self.engine.execution_options(isolation_level="REPEATABLE READ")
 
@@ -46,6 +44,7 @@ class Database:
     def snapshot(self) -> Iterator[Connection]:
         """For several SELECTs that must see the same moment."""
         with self._snapshot.connect() as conn:
+            self._begin(conn, "DEFERRED")
             yield conn
 
     @contextmanager
@@ -53,11 +52,17 @@ class Database:
         """One transaction: committed at the end, rolled back on any exception."""
         try:
             with self.engine.begin() as conn:
+                self._begin(conn, "IMMEDIATE")
                 yield conn
         except OperationalError as error:
             if self.is_sqlite and "locked" in str(error.orig):
                 raise errors.Unavailable("The database is busy; try again.", headers={"Retry-After": "1"}) from error
             raise
+
+    def _begin(self, conn: Connection, mode: str) -> None:
+        """SQLite's driver is told not to. (A listener to SQLAlchemy's "begin" would make every statement dearer.)"""
+        if self.is_sqlite:
+            conn.exec_driver_sql("BEGIN " + mode)
 
     def lock(self, conn: Connection, name: str) -> None:
         """Serialize with all who lock `name` until this transaction ends. On SQLite a writer is alone anyway."""
@@ -97,12 +102,6 @@ def _sqlite(url: str, synchronous: str, pool_size: int) -> Engine:
             "cache_size=-32768",
         ):
             dbapi.execute("PRAGMA " + pragma)
-
-    @event.listens_for(engine, "begin")
-    def _begin(conn: Connection) -> None:
-        mode = conn.get_execution_options().get("sqlite_begin", "IMMEDIATE")
-        if mode:
-            conn.exec_driver_sql("BEGIN " + mode)
 
     return engine
 
