@@ -79,7 +79,7 @@ class Port(Base):
     uuid: Mapped[Uuid] = mapped_column(unique=True)
     network_id: Mapped[BigInt] = mapped_column(ForeignKey("networks.id"), index=True)
     server_id: Mapped[BigInt | None] = mapped_column(ForeignKey("servers.id"), index=True)
-    project_id: Mapped[Id | None]
+    project_id: Mapped[Id | None] = mapped_column(index=True)
     name: Mapped[Name] = mapped_column(default="")
     mac: Mapped[str] = mapped_column(String(17))
     position: Mapped[int] = mapped_column(default=0)  # order of the server's interfaces

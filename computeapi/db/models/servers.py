@@ -16,6 +16,7 @@ class Server(Base):
     __table_args__ = (
         Index("ix_servers_project_list", "project_id", "deleted", "created_at", "id"),
         Index("ix_servers_list", "deleted", "created_at", "id"),
+        Index("ix_servers_changes", "project_id", "updated_at"),
         Index("ix_servers_host", "host", "deleted"),
         Index("ix_servers_quota", "project_id", "deleted", "vm_state", "vcpus", "memory_mb"),  # all that a quota counts
     )

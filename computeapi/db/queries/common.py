@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, Update, bindparam
+from sqlalchemy import Column, ColumnElement, Connection, Insert, Table, Update, bindparam, func
 
 from computeapi.db.models import Base
 
@@ -40,6 +40,21 @@ def insert_rows(conn: Connection, model: type[Base], rows: Sequence[Mapping[str,
 def update_row(conn: Connection, model: type[Base], key: int, columns: Mapping[str, Any]) -> None:
     """Set columns of the row with that integer key."""
     conn.execute(_update(model), {**columns, "row_key": key})
+
+
+def never_null(model: type[Base], field: Any, least: int | str) -> Any:
+    """A key to sort by: engines differ in where NULL stands. A column that can't be NULL stays one, for its index."""
+    column = getattr(field, "expression", field)
+    if isinstance(column, Column) and column.table is _table(model) and not column.nullable:
+        return field
+    return func.coalesce(field, least)
+
+
+def bound(order: Sequence[tuple[Any, bool]], values: Sequence[Any]) -> ColumnElement[bool]:
+    """A condition that all rows behind the marker meet (its keys are `values`): where the index is read from."""
+    first, descending = order[0]
+    behind: ColumnElement[bool] = first <= values[0] if descending else first >= values[0]
+    return behind
 
 
 @cache

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select, union_all
 
 from computeapi import errors
 from computeapi.db.models import FixedIp, Network, Port, PortSecurityGroup, Router, SecurityGroup, Server, Subnet
+from computeapi.db.queries import common
 
 ROUTER_INTERFACE = "network:router_interface"
 ROUTER_GATEWAY = "network:router_gateway"
@@ -161,13 +162,27 @@ PORT_STATUS = case(
 ZONE = "nova"
 
 
+_INNER = Port.__table__.alias("inner_ports")
+
+
 def _by_device(values: list[str]) -> ColumnElement[bool]:
     """By index: the expression DEVICE_ID would be computed for every port there is."""
-    return or_(
-        Port.server_id.in_(select(Server.id).where(Server.uuid.in_(values))),
-        Port.router_id.in_(select(Router.id).where(Router.uuid.in_(values))),
-        and_(Port.server_id.is_(None), Port.router_id.is_(None), Port.device_id.in_(values)),
+    own = and_(_INNER.c.server_id.is_(None), _INNER.c.router_id.is_(None), _INNER.c.device_id.in_(values))
+    found = union_all(
+        select(_INNER.c.id).join(Server, Server.id == _INNER.c.server_id).where(Server.uuid.in_(values)),
+        select(_INNER.c.id).join(Router, Router.id == _INNER.c.router_id).where(Router.uuid.in_(values)),
+        select(_INNER.c.id).where(own),
     )
+    return Port.id.in_(found)
+
+
+def _ports_of(project_id: str) -> ColumnElement[bool]:
+    """A project's own ports, and those on its networks; by index too."""
+    found = union_all(
+        select(_INNER.c.id).where(_INNER.c.project_id == project_id),
+        select(_INNER.c.id).join(Network, Network.id == _INNER.c.network_id).where(Network.project_id == project_id),
+    )
+    return Port.id.in_(found)
 
 
 def _by_fixed_ips(values: list[str]) -> ColumnElement[bool]:
@@ -232,7 +247,7 @@ PORTS = Kind(
         "port_security_enabled": Port.port_security,
         "binding:host_id": func.coalesce(Server.host, ""),
     },
-    lambda project_id: or_(Port.project_id == project_id, Network.project_id == project_id),
+    _ports_of,
     special={**tag_filters(Port), "device_id": _by_device, "fixed_ips": _by_fixed_ips, **_PORT_FILTERS},
     booleans=frozenset({"admin_state_up", "port_security_enabled"}),
 )
@@ -297,7 +312,7 @@ def page(conn: Connection, kind: Kind, project_id: str | None, wish: Wish) -> tu
 def _sortable(kind: Kind, name: str) -> Any:
     """A key that is never NULL: engines differ in where NULL stands."""
     numeric = name in kind.booleans or name in kind.integers
-    return func.coalesce(kind.fields[name], 0 if numeric else "")
+    return common.never_null(kind.model, kind.fields[name], 0 if numeric else "")
 
 
 def _after(
@@ -313,7 +328,7 @@ def _after(
     for (column, down), value in zip(order, values, strict=True):
         choices.append(and_(*same, column < value if down else column > value))
         same.append(column == value)
-    return or_(*choices)
+    return and_(common.bound(order, values), or_(*choices))
 
 
 def subnets_of(conn: Connection, networks: Select[Any]) -> dict[int, list[str]]:

@@ -24,6 +24,7 @@ from computeapi.db.models import (
     VolumeType,
     VolumeTypeAccess,
 )
+from computeapi.db.queries import common
 
 Found = Any  # a Row with the columns of its Kind
 Condition = ColumnElement[bool]
@@ -233,7 +234,7 @@ def _wanted(statement: Any, kind: Kind, project_id: str | None, wish: Wish) -> A
 
 def _sortable(kind: Kind, name: str) -> Any:
     """A key that is never NULL: engines differ in where NULL stands."""
-    return func.coalesce(kind.fields[name], 0 if name in kind.numbers else "")
+    return common.never_null(kind.model, kind.fields[name], 0 if name in kind.numbers else "")
 
 
 def _after(
@@ -247,7 +248,7 @@ def _after(
     for (column, down), value in zip(order, values, strict=True):
         choices.append(and_(*same, column < value if down else column > value))
         same.append(column == value)
-    return or_(*choices)
+    return and_(common.bound(order, values), or_(*choices))
 
 
 # --- what they are together ---
