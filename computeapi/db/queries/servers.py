@@ -278,8 +278,9 @@ def _has_address(conn: Connection, wanted: Wanted) -> ColumnElement[bool]:
         if pattern is not None:
             kind = FixedIp.address.contains(":") if version_6 else FixedIp.address.not_like("%:%")
             of_version.append(and_(kind, patterns.matches(conn, FixedIp.address, f"^(?:{pattern})")))
-    owners = select(Port.server_id).join(FixedIp, FixedIp.port_id == Port.id)
-    return _TABLE.c.id.in_(owners.where(Port.server_id.is_not(None), or_(*of_version)))
+    # Of each server that is asked for otherwise: the pattern is not tried on all addresses of the cloud.
+    mine = select(Port.id).join(FixedIp, FixedIp.port_id == Port.id).where(Port.server_id == _TABLE.c.id)
+    return mine.where(or_(*of_version)).correlate(_TABLE).exists()
 
 
 # Sorted with NULL as the least, alike on all engines.
