@@ -19,14 +19,16 @@ from typing import Any
 
 import orjson
 from cryptography.fernet import InvalidToken
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from computeapi import clock
 from computeapi.db.models import Action, ActionEvent, Host
 from computeapi.db.models.journal import CANCELLED, FAILED, FINISHED, PENDING, RUNNING
-from computeapi.db.queries.common import insert_row
+from computeapi.db.queries.common import insert_row, table_of
 from computeapi.sealing import Seal
+
+_ACTIONS, _EVENTS = table_of(Action), table_of(ActionEvent)
 
 INTERRUPTED = "Interrupted: the compute service ended."
 
@@ -346,15 +348,25 @@ def _read_steps(conn: Connection, entry: Entry) -> None:
 
 def hold(conn: Connection, entry: Entry, **columns: Any) -> bool:
     """Say that the work is still ours; the row's `cancel`. Raises Fenced where it is not ours any more."""
-    mine = conn.execute(update(Action).where(_mine(entry)).values(updated_at=clock.now(), **columns))
-    if mine.rowcount != 1:
+    _write(conn, entry, {"updated_at": clock.now(), **columns})
+    return bool(conn.execute(_CANCEL, {"key": entry.id}).scalar_one())
+
+
+_CANCEL = select(_ACTIONS.c.cancel).where(_ACTIONS.c.id == bindparam("key"))
+# The epoch alone would not do: hosts count theirs apart, and work goes from host to host.
+_CHANGE = _ACTIONS.update().where(
+    _ACTIONS.c.id == bindparam("my_key"),
+    _ACTIONS.c.epoch == bindparam("my_epoch"),
+    _ACTIONS.c.queue == bindparam("my_host"),
+    _ACTIONS.c.state == RUNNING,
+)
+
+
+def _write(conn: Connection, entry: Entry, columns: dict[str, Any]) -> None:
+    """Set columns of a row that is ours. Raises Fenced where it is not ours any more."""
+    mine = {"my_key": entry.id, "my_epoch": entry.epoch, "my_host": entry.host}
+    if conn.execute(_CHANGE, {**columns, **mine}).rowcount != 1:
         raise Fenced(f"action {entry.id}")
-    return bool(conn.execute(select(Action.cancel).where(Action.id == entry.id)).scalar_one())
-
-
-def _mine(entry: Entry) -> ColumnElement[bool]:
-    """The epoch alone would not do: hosts count theirs apart, and work goes from host to host."""
-    return and_(Action.id == entry.id, Action.epoch == entry.epoch, Action.queue == entry.host, Action.state == RUNNING)
 
 
 def hand_over(conn: Connection, entry: Entry, host: str) -> None:
@@ -365,21 +377,18 @@ def hand_over(conn: Connection, entry: Entry, host: str) -> None:
 def begin_step(conn: Connection, entry: Entry, name: str, host: str, *, undo: bool = False) -> int:
     """Note that a step begins; the event's number."""
     entry.events += 1
-    conn.execute(
-        insert(ActionEvent).values(
-            action_id=entry.id, seq=entry.events, name=name, undo=int(undo), host=host, started_at=clock.now()
-        )
-    )
+    step = {"name": name, "undo": int(undo), "host": host, "started_at": clock.now()}
+    insert_row(conn, ActionEvent, {"action_id": entry.id, "seq": entry.events, **step})
     return entry.events
+
+
+_END_STEP = _EVENTS.update().where(_EVENTS.c.action_id == bindparam("of_action"), _EVENTS.c.seq == bindparam("of_seq"))
 
 
 def end_step(conn: Connection, entry: Entry, seq: int, error: str | None = None) -> None:
     """Note how a step ended."""
-    conn.execute(
-        update(ActionEvent)
-        .where(ActionEvent.action_id == entry.id, ActionEvent.seq == seq)
-        .values(finished_at=clock.now(), result="Error" if error else "Success", details=error)
-    )
+    ended = {"finished_at": clock.now(), "result": "Error" if error else "Success", "details": error}
+    conn.execute(_END_STEP, {"of_action": entry.id, "of_seq": seq, **ended})
 
 
 def close(
@@ -388,20 +397,9 @@ def close(
     """The work is done, or failed with `error`: the lane is free, the secrets are gone. Raises Fenced."""
     moment = clock.now()
     entry.closed = CANCELLED if cancelled else FAILED if error else FINISHED
-    closed = conn.execute(
-        update(Action)
-        .where(_mine(entry))
-        .values(
-            state=entry.closed,
-            message=error,
-            result_json=None if result is None else orjson.dumps(result).decode(),
-            finished_at=moment,
-            updated_at=moment,
-            **_CLOSED,
-        )
-    )
-    if closed.rowcount != 1:
-        raise Fenced(f"action {entry.id}")
+    answer = None if result is None else orjson.dumps(result).decode()
+    ended = {"state": entry.closed, "message": error, "result_json": answer}
+    _write(conn, entry, {**ended, "finished_at": moment, "updated_at": moment, **_CLOSED})
 
 
 def recover(conn: Connection, host: str, epoch: int) -> int:
@@ -427,7 +425,7 @@ def give_back(conn: Connection, entry: Entry, why: str | None = None, *, counts:
     """Put claimed work back, to be taken up again; as one more attempt unless nothing was tried. Raises Fenced."""
     values: dict[str, Any] = {"state": PENDING, "running": None}
     if counts:
-        values["attempt"] = Action.attempt + 1
+        values["attempt"] = entry.attempt + 1
     if why and not entry.unwinding:  # then the message is what made it fail
         values["message"] = why
     hold(conn, entry, **values)
