@@ -514,6 +514,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("uuid", name=op.f("uq_servers_uuid")),
     )
     with op.batch_alter_table("servers", schema=None) as batch_op:
+        batch_op.create_index("ix_servers_changes", ["project_id", "updated_at"], unique=False)
         batch_op.create_index("ix_servers_host", ["host", "deleted"], unique=False)
         batch_op.create_index("ix_servers_list", ["deleted", "created_at", "id"], unique=False)
         batch_op.create_index("ix_servers_project_list", ["project_id", "deleted", "created_at", "id"], unique=False)
@@ -1016,6 +1017,7 @@ def upgrade() -> None:
     with op.batch_alter_table("ports", schema=None) as batch_op:
         batch_op.create_index("ix_ports_mac", ["mac"], unique=False)
         batch_op.create_index(batch_op.f("ix_ports_network_id"), ["network_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_ports_project_id"), ["project_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_ports_router_id"), ["router_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_ports_server_id"), ["server_id"], unique=False)
 
@@ -1283,6 +1285,7 @@ def downgrade() -> None:
     with op.batch_alter_table("ports", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_ports_server_id"))
         batch_op.drop_index(batch_op.f("ix_ports_router_id"))
+        batch_op.drop_index(batch_op.f("ix_ports_project_id"))
         batch_op.drop_index(batch_op.f("ix_ports_network_id"))
         batch_op.drop_index("ix_ports_mac")
 
@@ -1387,6 +1390,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_servers_project_list")
         batch_op.drop_index("ix_servers_list")
         batch_op.drop_index("ix_servers_host")
+        batch_op.drop_index("ix_servers_changes")
 
     op.drop_table("servers")
     with op.batch_alter_table("server_groups", schema=None) as batch_op:
