@@ -14,6 +14,7 @@ keys are in the order of their commits.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,6 +96,11 @@ def aside_lane(server_id: int) -> int:
 def volume_lane(key: int) -> int:
     """The lane of a volume's work: servers' are positive."""
     return -key
+
+
+def own_lane(lane: int) -> int:
+    """The lane that the work is beside, or its own: the same for all that may be at the same things."""
+    return -_ASIDE - lane if lane < -_ASIDE else lane
 
 
 def enqueue(
@@ -261,13 +267,27 @@ _ENTRY = select(
 )
 
 
-def candidates(conn: Connection, host: str, operations: int, questions: int) -> list[tuple[int, int | None]]:
+def candidates(
+    conn: Connection,
+    host: str,
+    operations: int,
+    questions: int,
+    *,
+    only: Collection[str] = (),
+    but: Collection[str] = (),
+) -> list[tuple[int, int | None]]:
     """(key, lane) of rows of `host` that may be claimed now: the first open one of each lane, and questions (no lane).
 
-    At most so many of each, so that a long queue of the ones does not hide the others.
+    At most so many of each, so that a long queue of the ones does not hide the others. `only` these operations, or all
+    `but` these.
     """
+    wanted = _OPERATIONS
+    if only:
+        wanted = wanted.where(Action.operation.in_(only))
+    if but:
+        wanted = wanted.where(Action.operation.not_in(but))
     rows: list[tuple[int, int | None]] = []
-    for kind, limit in ((_QUESTIONS, questions), (_OPERATIONS, operations)):
+    for kind, limit in ((_QUESTIONS, questions), (wanted, operations)):
         if limit > 0:
             rows += [(row[0], row[1]) for row in conn.execute(kind.where(Action.queue == host).limit(limit))]
     return rows

@@ -141,7 +141,12 @@ class Settings:
     token_ttl: int = _option(600, "consoleauth", "How long a console's URL is good.", least=1)
     policy_file: str = _option("policy.json", "oslo_policy", "Policy overrides, relative to the working directory.")
     hypervisor: str = _option("libvirt", "compute", "What runs the guests.", choices=("libvirt", "simulator"))
-    operation_threads: int = _option(4, "compute", "Operations a compute service runs at once.", least=1)
+    operation_threads: int = _option(
+        8,
+        "compute",
+        "Operations a compute service runs at once; three in four of them may be copying disks or images.",
+        least=1,
+    )
     max_attempts: int = _option(
         5, "compute", "How often an operation is taken up again after its process died.", least=1
     )

@@ -29,7 +29,7 @@ from computeapi.backends.image.base import ImageBackend
 from computeapi.compute import reconcile, runner, sweeps
 from computeapi.compute.metadata.service import MetadataService
 from computeapi.compute.operation import Ended, Tools, uncounted
-from computeapi.compute.operations import firewall, networks
+from computeapi.compute.operations import LONG, firewall, networks
 from computeapi.db.engine import Database
 from computeapi.db.models import Host
 from computeapi.journal import Entry
@@ -70,8 +70,8 @@ class ComputeService:
         self._stopping = threading.Event()
         self._waker = Waker(db, self._host)
         self._lock = threading.Lock()
-        self._busy: set[int] = set()  # keys of operations under way
-        self._asked: set[int] = set()  # and of questions
+        self._busy: dict[int, Entry] = {}  # operations under way, by their keys
+        self._asked: dict[int, Entry] = {}  # and questions
         self._left: list[tuple[Entry, runner.Left]] = []  # to be given back
         self._later: dict[int, float] = {}  # keys of rows given back, and when to try them again
         self._lock_file: IO[str] | None = None
@@ -198,30 +198,38 @@ class ComputeService:
         assert self.tools is not None
         moment = time.monotonic()
         self._later = {key: at for key, at in self._later.items() if at > moment}
+        threads = self._settings.operation_threads
         with self._lock:
-            operations = self._settings.operation_threads - len(self._busy)
+            busy = list(self._busy.values())
             questions = _QUESTION_THREADS - len(self._asked)
+        operations = threads - len(busy)
+        long = _most_long(threads) - sum(entry.operation in LONG for entry in busy)
         if operations <= 0 and questions <= 0:
             return
-        more = len(self._later)
-        with self._db.read() as conn:
-            waiting = journal.candidates(
-                conn,
-                self._host,
-                operations=operations + more if operations > 0 else 0,
-                questions=questions + more if questions > 0 else 0,
-            )
-        for key, lane in waiting:
+        # What was taken from us is neither begun again nor cleaned up while a thread here is still at it.
+        mine = {journal.own_lane(entry.lane) for entry in busy if entry.lane is not None}
+        for key, lane, is_long in self._waiting(operations, questions, long, len(self._later) + len(mine)):
             if self._stopping.is_set():
                 return
-            if key in self._later:
+            if key in self._later or (lane is not None and journal.own_lane(lane) in mine):
                 continue
-            if lane is None:
+            if lane is None and questions > 0:
                 questions -= 1
-            else:
+            elif lane is not None and operations > 0 and (long > 0 or not is_long):
                 operations -= 1
-            if (questions if lane is None else operations) >= 0:
-                self._claim(key, lane)
+                long -= is_long
+            else:
+                continue
+            self._claim(key, lane)
+
+    def _waiting(self, operations: int, questions: int, long: int, more: int) -> list[tuple[int, int | None, bool]]:
+        """(key, lane, whether it is LONG) of what there is room for, and `more`: questions, then what is oldest."""
+        limits = [left + more if left > 0 else 0 for left in (operations, questions, min(operations, long))]
+        with self._db.read() as conn:
+            found = journal.candidates(conn, self._host, limits[0], limits[1], but=LONG)
+            found_long = journal.candidates(conn, self._host, limits[2], 0, only=LONG)
+        waiting = [(key, lane, False) for key, lane in found] + [(key, lane, True) for key, lane in found_long]
+        return sorted(waiting, key=lambda row: (row[1] is not None, row[0]))
 
     def _claim(self, key: int, lane: int | None) -> None:
         assert self.tools is not None
@@ -239,12 +247,12 @@ class ComputeService:
             return
         slots, pool = (self._asked, self._questions) if lane is None else (self._busy, self._operations)
         with self._lock:
-            slots.add(key)
+            slots[key] = entry
 
         def ended(future: Future[runner.Left | None]) -> None:
             left = runner.Left(counts=False) if future.cancelled() else future.result()  # run() never raises
             with self._lock:
-                slots.discard(key)
+                slots.pop(key, None)
                 if left is not None:
                     self._left.append((entry, left))
             self._waker.wake()  # there is room again, and the lane's next may go on
@@ -313,6 +321,11 @@ class ComputeService:
     def _look_at(self, server_uuid: str) -> None:
         assert self.tools is not None
         self._try(f"looking at guest {server_uuid}", partial(reconcile.one, self.tools, server_uuid))
+
+
+def _most_long(threads: int) -> int:
+    """How many of these threads may be at LONG operations: those that take seconds shall not wait minutes for them."""
+    return max(1, threads - max(1, threads // 4))
 
 
 def take_over(

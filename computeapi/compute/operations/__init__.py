@@ -74,6 +74,30 @@ VOLUME_OPERATIONS: dict[str, Operation[VolumeWork]] = {
     "volume_snapshot_delete": volumes.SNAPSHOT_DELETE,
 }
 
+# Those that copy disks or images: minutes, where the others take seconds.
+LONG = frozenset(
+    {
+        "build",
+        "rebuild",
+        "rescue",
+        "resize",
+        "revert_resize",
+        "move",
+        "revert_move",
+        "live_migrate",
+        "evacuate",
+        "shelve",
+        "unshelve",
+        "snapshot",
+        "backup",
+        "swap_volume",
+        "volume_create",
+        "volume_revert",
+        "volume_upload",
+        "volume_snapshot_create",
+    }
+)
+
 QUESTIONS: dict[str, Callable[[Work], Any]] = {
     "check_console": questions.check_console,
     "console_output": questions.console_output,
