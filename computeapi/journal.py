@@ -217,15 +217,22 @@ def seize(conn: Connection, server_id: int, why: str) -> None:
 _CLOSED: dict[str, Any] = {"queue": None, "lane": None, "running": None, "payload": None}
 
 
-def overtake(conn: Connection, server_id: int) -> None:
-    """Delete wins: pending work of this server is cancelled, running work asked to stop at its next step."""
+def overtake(conn: Connection, server_id: int, *, for_good: bool = True) -> None:
+    """Delete wins: pending work of this server is cancelled, running work asked to stop at its next step.
+
+    Not `for_good`, what has begun goes on to its end first: the server may be wanted back, whole.
+    """
     moment = clock.now()
+    waiting = (Action.lane == server_id) & (Action.state == PENDING)
+    if not for_good:
+        waiting &= Action.started_at.is_(None)
     conn.execute(
         update(Action)
-        .where(Action.lane == server_id, Action.state == PENDING)
+        .where(waiting)
         .values(state=CANCELLED, message="Deleted meanwhile.", finished_at=moment, updated_at=moment, **_CLOSED)
     )
-    conn.execute(update(Action).where(Action.lane == server_id, Action.state == RUNNING).values(cancel=1))
+    if for_good:
+        conn.execute(update(Action).where(Action.lane == server_id, Action.state == RUNNING).values(cancel=1))
 
 
 _OPEN_BEFORE = Action.__table__.alias("before")

@@ -406,7 +406,8 @@ def make_fault(code: int, message: str, details: str = "") -> str:
 
 
 def _begin_delete(conn: Connection, services: Services, context: Context, server: ServerRow, action: Action) -> None:
-    """Delete wins over whatever runs. It waits on the host for the running step to end, no longer.
+    """Delete wins over whatever runs. It waits on the host for the running step to end, no longer (a deferred one
+    for the running work).
 
     A server that is nowhere, or whose host is down, is gone at once: the host clears up when it is back. (Not where
     the delete is deferred: what its owner may restore must be left.) One that is being deleted already is left alone
@@ -419,7 +420,7 @@ def _begin_delete(conn: Connection, services: Services, context: Context, server
     if alive and journal.is_busy(conn, server.id, *operations):
         return
     enter(conn, server, action)
-    journal.overtake(conn, server.id)
+    journal.overtake(conn, server.id, for_good=action.lands == DELETED)
     left = [{"network": nic.network_uuid, "mac": nic.mac} for nic in addresses.nics(conn, server.id)]
     if action.lands == DELETED:
         for other in sorted(hosts.traces(conn, server.id) - {server.host or ""}):

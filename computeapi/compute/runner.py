@@ -109,6 +109,9 @@ def _run(tools: Tools, entry: journal.Entry) -> None:
         with tools.db.write() as conn:
             journal.close(conn, entry, error=_DELETED, cancelled=True)
         return
+    if isinstance(work, Work) and _is_elsewhere(work):
+        _hand_over(work, str(work.server.host))
+        return
     if not entry.unwinding:
         if not entry.readable:
             _start_unwinding(work, "What came with the request can't be read: the key of the journal has changed.")
@@ -122,6 +125,12 @@ def _run(tools: Tools, entry: journal.Entry) -> None:
     except Failed:
         pass
     _unwind(work, operation)
+
+
+def _is_elsewhere(work: Work) -> bool:
+    """Whether the server went to another host after this was asked of it: the work before this moved it."""
+    home = None if work.server.deleted or work.entry.hosts or work.entry.aside else work.server.host
+    return home not in (None, work.tools.host)
 
 
 # --- forward ---
@@ -164,10 +173,14 @@ def _place(work: Job, step: Step[Any]) -> str:
 
 def _go_on_at(work: Job, host: str) -> None:
     """The next step is another host's. Raises Failed where that is down."""
-    entry, tools = work.entry, work.tools
-    if _is_down(tools, host):
+    if _is_down(work.tools, host):
         _start_unwinding(work, f"Compute host {host} is down.")
         raise Failed
+    _hand_over(work, host)
+
+
+def _hand_over(work: Job, host: str) -> None:
+    entry, tools = work.entry, work.tools
     with tools.db.write() as conn:
         if journal.hold(conn, entry):
             journal.close(conn, entry, error=_DELETED, cancelled=True)

@@ -413,6 +413,13 @@ class Hypervisor(ABC):
         """
 
     @abstractmethod
+    def has_arrived(self, uuid: str, peer: Peer) -> bool:
+        """Whether the peer has the guest, and not switched off: it runs there or is about to.
+
+        Raises HypervisorGone where the peer does not answer.
+        """
+
+    @abstractmethod
     def end_migration(self, uuid: str) -> None:
         """No migration of the guest away from here is under way; it runs on. None is no error."""
 

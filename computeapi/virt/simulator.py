@@ -466,6 +466,12 @@ class SimulatedHypervisor(Hypervisor):
             here.remove_guest(uuid)
         other._notify(Event(uuid, guest.state))
 
+    @simulated
+    def has_arrived(self, uuid: str, peer: Peer) -> bool:
+        with self._other(peer)._store.open() as there:
+            guest = there.guest(uuid)
+            return guest is not None and guest.state in (PowerState.RUNNING, PowerState.PAUSED)
+
     def _in_order(self, other: SimulatedHypervisor) -> list[SimulatedHypervisor]:
         """Both, always in the same order: two who migrate to each other don't wait for each other."""
         return sorted((self, other), key=lambda each: each.host)

@@ -6,14 +6,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-from computeapi import journal, lifecycle
-from computeapi.db.models import Server
+from computeapi import journal, lifecycle, moves
+from computeapi.compute import runner
+from computeapi.db.models import Allocation, Migration, Server
 from computeapi.db.models.journal import PENDING, RUNNING
+from computeapi.db.queries import migrations, purge
+from computeapi.db.queries.servers import ServerRow
+from computeapi.states import ACTIVE, ERROR, SOFT_DELETED, STOPPED, PowerState
 from tests.journal.test_service import Driver, driver, is_idle, row, serving, wait
 from tests.journal.world import World
 
@@ -68,3 +74,90 @@ def test_long_work_leaves_room_for_what_is_short(world: World, driver: Driver, m
         wait(lambda: is_idle(world, server), 5)
         go_on.set()
         wait(lambda: all(is_idle(world, each) for each in builds))
+
+
+def _left_of_moves(world: World, server: ServerRow) -> tuple[list[Any], list[Any]]:
+    """The states of its migrations, and what it takes where."""
+    with world.db.read() as conn:
+        states = select(Migration.status).where(Migration.server_id == server.id).order_by(Migration.id)
+        taken = select(Allocation.host, Allocation.role).where(Allocation.server_id == server.id)
+        return list(conn.execute(states).scalars()), [tuple(row) for row in conn.execute(taken)]
+
+
+def test_a_guest_that_goes_off_while_it_migrates(world: World) -> None:
+    """It stayed where it was, and nothing of the move is left."""
+    world.add_second_host()
+    server = world.prepare(("create",))
+    world.begin(server, "live_migrate")
+    world.driver.kill_guest(server.uuid)
+    assert world.victim.reborn().live() == []
+    assert _left_of_moves(world, server) == ([migrations.ERROR], [("host1", "current")])
+    world.settle(server.id, STOPPED)
+
+
+def test_a_confirmation_that_fails(world: World) -> None:
+    """The migration is over, with an error, as the server is."""
+    server = world.prepare(("create", "resize"))
+    world.begin(server, "confirm_resize")
+    world.driver.undefine(server.uuid)
+    world.victim.reborn().live()
+    assert _left_of_moves(world, server)[0] == [migrations.ERROR]
+    assert world.server(server.id).vm_state == ERROR
+    world.remove(server)
+
+
+def test_a_server_is_not_purged_while_a_host_has_to_clean_up_after_it(world: World) -> None:
+    """Its row would be gone, and with it what that host is to remove."""
+    world.add_second_host()
+    server = world.prepare(("create",))
+    with world.db.write() as conn:
+        moves.leave(conn, world.services, world.context, server, "host2", disks=True)
+        lifecycle.begin(conn, world.services, world.context, server, "delete")
+    tools = world.heir.reborn().take_over()
+    with world.db.write() as conn:
+        [(key, lane)] = journal.candidates(conn, "host1", 10, 0)
+        entry = journal.claim(conn, tools.seal, key, lane, "host1", tools.epoch)
+    assert entry is not None
+    runner.run(tools, entry)
+    old = "2020-01-01T00:00:00.000000"
+    with world.db.write() as conn:
+        conn.execute(update(Server).where(Server.deleted == 1).values(created_at=old, deleted_at=old))
+        assert purge.deleted_servers(conn, "2021-01-01T00:00:00.000000", 100) == 0
+    assert world.heir.work() == []
+    with world.db.write() as conn:
+        assert purge.deleted_servers(conn, "2021-01-01T00:00:00.000000", 100) == 1
+
+
+@pytest.mark.parametrize("action", ["live_migrate", "migrate", "rebuild"])
+def test_a_deferred_delete_leaves_nothing_half_done(world: World, action: str) -> None:
+    """Its owner may want the server back: what had begun ends first, wherever that takes it."""
+    world.add_second_host()
+    services = world.services
+    world.services = replace(services, settings=replace(world.settings, reclaim_instance_interval=3600))
+    owner = world.victim
+
+    def delete(server: ServerRow, at: int, count: int) -> None:
+        if count == at:
+            with world.db.write() as conn:
+                lifecycle.begin(conn, world.services, world.context, world.server(server.id), "delete")
+
+    at = 8
+    while True:
+        server = world.prepare(("create",))
+        world.begin(server, action)
+        owner.reborn().checkpoint.at = partial(delete, server, at)
+        assert owner.live() == world.heir.reborn().live() == []
+        if owner.checkpoint.count < at:
+            break
+        server = world.server(server.id)
+        assert server.vm_state == SOFT_DELETED
+        assert world.guests(server.uuid)[str(server.host)] == PowerState.SHUTDOWN
+        world.begin(server, "restore")
+        assert world.heir.reborn().live() == []
+        server = world.check_server(server.id, ACTIVE)
+        states, taken = _left_of_moves(world, server)
+        assert set(states) <= {migrations.FINISHED, migrations.COMPLETED, migrations.CANCELLED}
+        assert "new" not in [role for _, role in taken]
+        world.remove(server)
+        at += 17
+    assert at > 25

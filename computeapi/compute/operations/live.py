@@ -115,13 +115,22 @@ def policy(settings: Settings) -> Policy:
 
 
 def stay(work: Work) -> None:
-    """The guest is known to run here, as it did."""
+    """The guest is known to run here, as it did; or to have gone off here."""
     work.driver.end_migration(work.server.uuid)
     state = work.driver.state(work.server.uuid)  # DomainNotFound: it may be on the destination
+    if state in states.OFF and not _has_arrived(work):
+        return
     if state == PowerState.PAUSED and work.server.vm_state == states.ACTIVE:
         work.driver.unpause(work.server.uuid)
     elif state not in (PowerState.RUNNING, PowerState.PAUSED):
         raise HypervisorError(f"The guest is {state.name} on the source.")
+
+
+def _has_arrived(work: Work) -> bool:
+    try:
+        return work.driver.has_arrived(work.server.uuid, places.peer(work, DESTINATION))
+    except HypervisorGone as error:  # then it is not known; the work does not wait for another host
+        raise HypervisorError(str(error)) from error
 
 
 def switch(work: Work) -> None:

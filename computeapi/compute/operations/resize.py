@@ -179,7 +179,13 @@ def confirmed(conn: Connection, work: Work) -> None:
     migrations.change(conn, key, status=migrations.CONFIRMED)
 
 
-CONFIRM = Operation((Step("clean", confirm),), finished=confirmed)
+def not_confirmed(conn: Connection, work: Work) -> None:
+    """What it took before stays its own until it moves again, or goes."""
+    if work.entry.readable:
+        migrations.change(conn, work.entry.payload["migration"], status=migrations.ERROR)
+
+
+CONFIRM = Operation((Step("clean", confirm),), finished=confirmed, failed=not_confirmed)
 
 # --- revert ---
 

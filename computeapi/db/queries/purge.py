@@ -36,8 +36,9 @@ LETS_GO: tuple[Any, ...] = (BaremetalNode, Port)
 
 
 def deleted_servers(conn: Connection, before: str, limit: int) -> int:
-    """Servers deleted before a moment, with all that hangs on them; how many. Not where work is open."""
-    open_work = exists().where(Action.lane == Server.id)
+    """Servers deleted before a moment, with all that hangs on them; how many. Not where work is open, also of hosts
+    that have yet to clean up after them."""
+    open_work = exists().where(Action.server_id == Server.id, Action.queue.is_not(None), Action.hidden == 0)
     keys = list(
         conn.execute(
             select(Server.id)

@@ -377,6 +377,12 @@ class LibvirtHypervisor(Hypervisor):
         Migration(uuid, self._connection, self._reach(peer), peer, self._host_facts()).run(disks, policy, watch)
         self._ours.pop(uuid, None)
 
+    def has_arrived(self, uuid: str, peer: Peer) -> bool:
+        what = f"guest {uuid}: looking for it on {peer.name}"
+        with suppress(DomainNotFound), self._reach(peer).use(what) as conn:
+            return bool(conn.lookupByUUIDString(uuid).isActive())
+        return False
+
     def end_migration(self, uuid: str) -> None:
         with suppress(DomainNotFound), self._connection.use(f"guest {uuid}: ending its migration") as conn:
             end(conn.lookupByUUIDString(uuid))

@@ -41,6 +41,7 @@ _PASSING = {
     libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
     libvirt.VIR_DOMAIN_PAUSED_SHUTTING_DOWN,
 }
+_GONE_ON = {libvirt.VIR_DOMAIN_PAUSED_POSTCOPY, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED}
 _DISK_KEYS = ("read_req", "read", "write_req", "write", "errors")
 _NIC_KEYS = ("rx", "rx_packets", "rx_errors", "rx_drop", "tx", "tx_packets", "tx_errors", "tx_drop")
 
@@ -114,8 +115,10 @@ class Guest:
             self._domain.suspend()
 
     def unpause(self) -> None:
-        """See Hypervisor.unpause."""
+        """See Hypervisor.unpause. Not where another host has gone on with it: its disks are that one's since."""
         if self.state() != PowerState.RUNNING:
+            if self._domain.state(0)[1] in _GONE_ON:
+                raise HypervisorError(f"guest {self.uuid}: it went on on another host; it can't go on here")
             self._domain.resume()
 
     def suspend(self) -> None:

@@ -34,6 +34,7 @@ _FLAGS = (
     | libvirt.VIR_MIGRATE_ABORT_ON_ERROR
 )
 _HERE = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_PAUSED)
+_OFF = (libvirt.VIR_DOMAIN_NOSTATE, libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED)
 _ARRIVING = (libvirt.VIR_DOMAIN_PAUSED_MIGRATION, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP)
 
 
@@ -50,7 +51,7 @@ class Migration:
         with self._here.use(what) as conn:
             domain = self._find(conn)
             if domain is None or not domain.isActive():
-                self._check_arrived()
+                self._check_arrived(known_here=domain is not None)
                 return
             thread = None
             if not _is_under_way(domain):
@@ -137,21 +138,28 @@ class Migration:
 
     def _find_out(self, what: str) -> None:
         """Raise where the guest is not there, saying what the migration said."""
-        if self._is_here():
+        state = self._state_here()
+        if state in _HERE:
             raise translate(self._failed[0], what) if self._failed else HypervisorError(f"{what}: it broke off")
-        self._check_arrived()
+        self._check_arrived(known_here=state is not None)
 
     def _is_here(self) -> bool:
+        return self._state_here() in _HERE
+
+    def _state_here(self) -> int | None:
         with self._here.use(f"guest {self._uuid}: looking for it") as conn:
             domain = self._find(conn)
-            return domain is not None and domain.state(0)[0] in _HERE
+            return None if domain is None else int(domain.state(0)[0])
 
-    def _check_arrived(self) -> None:
-        """Raises HypervisorGone where the other host does not say that it has the guest."""
+    def _check_arrived(self, *, known_here: bool) -> None:
+        """Raises HypervisorGone where the other host does not say that it has the guest; HypervisorError where it has
+        nothing of it, and this one still knows it (`known_here`): it went off meanwhile."""
         what = f"guest {self._uuid}: looking for it on {self._peer.name}"
         with self._there.use(what) as conn:
             domain = self._find(conn)
             state, reason = domain.state(0) if domain is not None else (libvirt.VIR_DOMAIN_NOSTATE, 0)
+        if known_here and state in _OFF:
+            raise HypervisorError(f"guest {self._uuid}: it went off before it was on {self._peer.name}")
         if state not in _HERE or (state == libvirt.VIR_DOMAIN_PAUSED and reason in _ARRIVING):
             raise HypervisorGone(f"{what}: it is on neither host now")
 
