@@ -27,7 +27,7 @@ from computeapi import endpoint as rows
 from computeapi import errors, logs, routes, settings, versions
 from computeapi.backends import identity, image, network, volume
 from computeapi.backends.volume.embedded import EmbeddedVolumes
-from computeapi.db.engine import Database
+from computeapi.db.engine import AWAY, Database
 from computeapi.endpoint import Endpoint
 from computeapi.policy import Policy
 from computeapi.sealing import Seal
@@ -56,6 +56,7 @@ def create_app(settings: Settings, requests: Requests | None = None, **given: An
     app: falcon.App[Any, Any] = falcon.App(media_type=_JSON, middleware=[Entry(settings, requests)])
     app.req_options.strip_url_path_trailing_slash = False
     app.add_error_handler(Exception, _on_crash)
+    app.add_error_handler(AWAY, partial(_on_database_away, settings))
     app.add_error_handler(falcon.HTTPError, _on_http_error)
     app.add_error_handler(errors.Error, partial(_on_error, settings))
     cinder, neutron = not isinstance(services.volumes, EmbeddedVolumes), services.neutron is not None
@@ -290,6 +291,14 @@ def _on_crash(req: falcon.Request, resp: falcon.Response, error: Exception, _par
     LOG.exception("unforeseen error", exc_info=error)
     status, name, message = errors.internal(req.context.request_id)
     _write_fault(req, resp, status, name, message)
+
+
+def _on_database_away(
+    settings: Settings, req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any
+) -> None:
+    LOG.error("the database is away: %s", str(error).partition("\n")[0])
+    away = errors.Unavailable("The database does not answer; try again later.", headers={"Retry-After": "5"})
+    _on_error(settings, req, resp, away, _params)
 
 
 def _write_fault(

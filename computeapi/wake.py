@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from computeapi.db.engine import Database
+from computeapi.db.engine import Database, connecting
 
 _LOOK_SECONDS = 0.02
 _SWEEP_SECONDS = 0.25
@@ -80,8 +80,10 @@ class Waker:
         until = time.monotonic() + seconds
         try:
             if self._listener is None:
-                url = self._db.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-                self._listener = psycopg.connect(url, autocommit=True, connect_timeout=10)
+                url = self._db.engine.url.set(drivername="postgresql")
+                told = {name: str(value) for name, value in connecting(self._db.url).items()}
+                text = url.update_query_dict(told).render_as_string(hide_password=False)
+                self._listener = psycopg.connect(text, autocommit=True)
                 self._listener.execute("LISTEN computeapi")
                 return  # something may have been written before this
             while True:

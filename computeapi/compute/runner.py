@@ -13,13 +13,12 @@ import time
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnection
 
 from computeapi import errors, journal, logs, scheduler
 from computeapi.compute import subjects
 from computeapi.compute.operation import Cancelled, Job, Operation, Step, Stopping, Tools, Work
 from computeapi.compute.operations import HOST_QUESTIONS, OPERATIONS, QUESTIONS, VOLUME_OPERATIONS
+from computeapi.db.engine import AWAY
 from computeapi.db.queries import servers
 from computeapi.virt.base import HypervisorError, HypervisorGone
 
@@ -29,7 +28,7 @@ _UNDO_TRIES = 3
 _UNDO_PAUSE = 1.0  # seconds
 _DELETED = "Deleted meanwhile."
 # What another try may find mended: the database, the image service or libvirt was away for a moment.
-_PASSING = (OperationalError, InterfaceError, NoConnection, errors.Unavailable, HypervisorGone)
+_PASSING = (*AWAY, errors.Unavailable, HypervisorGone)
 
 
 # How a run ended, beside the states in which the journal has what is done.

@@ -23,14 +23,14 @@ from typing import IO
 import orjson
 from sqlalchemy import Connection, insert, select, update
 
-from computeapi import clock, journal, pci
+from computeapi import clock, errors, journal, pci
 from computeapi.backends import network, volume
 from computeapi.backends.image.base import ImageBackend
 from computeapi.compute import reconcile, runner, sweeps
 from computeapi.compute.metadata.service import MetadataService
 from computeapi.compute.operation import Ended, Tools, uncounted
 from computeapi.compute.operations import LONG, firewall, networks
-from computeapi.db.engine import Database
+from computeapi.db.engine import AWAY, Database
 from computeapi.db.models import Host
 from computeapi.journal import Entry
 from computeapi.sealing import Seal
@@ -176,8 +176,8 @@ class ComputeService:
             self._dethroned()
         except HypervisorError as error:
             LOG.warning("%s failed: %s", what, error)
-        except Exception:
-            LOG.exception("%s failed", what)
+        except Exception as error:
+            _say(error, f"{what} failed")
         else:
             return True
         return False
@@ -189,8 +189,8 @@ class ComputeService:
         try:
             self._give_back()
             self._claim_all()
-        except Exception:
-            LOG.exception("claiming failed; trying again")
+        except Exception as error:
+            _say(error, "claiming failed; trying again")
             self._stopping.wait(1.0)
         return max(0.0, min([_SWEEP_SECONDS, *(at - time.monotonic() for at in self._later.values())]))
 
@@ -239,8 +239,8 @@ class ComputeService:
         except journal.Fenced:
             self._dethroned()
             return
-        except Exception:
-            LOG.exception("action %s could not be claimed; trying again", key)
+        except Exception as error:
+            _say(error, f"action {key} could not be claimed; trying again")
             self._later[key] = time.monotonic() + _LATER_SECONDS
             return
         if entry is None:
@@ -277,8 +277,8 @@ class ComputeService:
                     journal.give_back(conn, entry, why, counts=counts)
             except journal.Fenced:
                 LOG.warning("action %s of %s is another owner's now", entry.id, entry.server_uuid)
-            except Exception:
-                LOG.exception("action %s could not be given back; trying again", entry.id)
+            except Exception as error:
+                _say(error, f"action {entry.id} could not be given back; trying again")
                 with self._lock:
                     self._left.append((entry, runner.Left(why, counts)))
             else:
@@ -301,8 +301,8 @@ class ComputeService:
                     alive = _beat(conn, self._host, self.tools.epoch)
                 if not alive:
                     self._dethroned()
-            except Exception:
-                LOG.exception("heartbeat failed; trying again")
+            except Exception as error:
+                _say(error, "heartbeat failed; trying again")
 
     def _dethroned(self) -> None:
         LOG.error("host %s was taken over by another compute service; stopping", self._host)
@@ -321,6 +321,12 @@ class ComputeService:
     def _look_at(self, server_uuid: str) -> None:
         assert self.tools is not None
         self._try(f"looking at guest {server_uuid}", partial(reconcile.one, self.tools, server_uuid))
+
+
+def _say(error: Exception, what: str) -> None:
+    """A database that is away is told in a line each time; what nobody foresaw with where it came from."""
+    known = isinstance(error, (*AWAY, errors.Unavailable))
+    LOG.error("%s: %s", what, str(error).partition("\n")[0], exc_info=None if known else error)
 
 
 def _most_long(threads: int) -> int:

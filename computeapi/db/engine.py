@@ -14,11 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from computeapi import errors
 
-_CONNECT_SECONDS = 10
+# What is raised while the database is away, or can't write: it may be mended when tried again.
+AWAY = (OperationalError, InterfaceError, NoConnection)
+# A database that is away is said so in time, not after the system's two minutes; and one that vanished (power, network)
+# in the midst of a query is noticed in half a minute, not in hours.
+_CONNECTING = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
 
 
 class Database:
@@ -109,9 +120,8 @@ def _sqlite(url: str, synchronous: str, pool_size: int) -> Engine:
 def _server(url: str, pool_size: int) -> Engine:
     if url.startswith("postgresql://"):
         url = "postgresql+psycopg://" + url.removeprefix("postgresql://")
-    # A database that is away is said so in time, not after the system's two minutes.
-    wait = {} if "connect_timeout" in url else {"connect_timeout": _CONNECT_SECONDS}
-    engine = create_engine(url, hide_parameters=True, pool_size=pool_size, max_overflow=pool_size, connect_args=wait)
+    told = connecting(url)
+    engine = create_engine(url, hide_parameters=True, pool_size=pool_size, max_overflow=pool_size, connect_args=told)
 
     @event.listens_for(engine, "checkout")
     def _still_connected(dbapi: Any, _record: Any, _proxy: Any) -> None:
@@ -129,3 +139,8 @@ def _was_told_something(socket: int) -> bool:
     poller = select.poll()
     poller.register(socket, select.POLLIN)
     return bool(poller.poll(0))
+
+
+def connecting(url: str) -> dict[str, int]:
+    """What a connection to PostgreSQL is told, unless the URL does."""
+    return {name: value for name, value in _CONNECTING.items() if f"{name}=" not in url}

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from computeapi.app import create_app
-from computeapi.db.engine import Database
+from computeapi.db.engine import Database, connecting
 from computeapi.settings import Settings
 
 PATHS = ("/healthcheck", "/healthcheck/ready")
@@ -56,3 +56,21 @@ def test_no_database(settings: Settings, db: Database, url: str, tmp_path: Any) 
 def test_nothing_else_is_there(settings: Settings, db: Database) -> None:
     for path in ("/healthcheck/", "/healthcheck/x", "/metrics"):
         assert ask(settings, db, path).status_code == 300
+
+
+def test_requests_while_the_database_is_away(settings: Settings, db: Database) -> None:
+    """Worth another try, and said as the service says its faults."""
+    away = Database("postgresql://nobody:secret@127.0.0.1:1/none")
+    password = {"user": {"name": "admin", "domain": {"id": "default"}, "password": "x"}}
+    body = {"auth": {"identity": {"methods": ["password"], "password": password}}}
+    answer = ask(settings, away, "/identity/v3/auth/tokens", method="POST", json=body)
+    assert (answer.status_code, answer.json["error"]["code"]) == (503, 503)
+    assert answer.headers["Retry-After"] == "5"
+    assert "secret" not in answer.text
+
+
+def test_a_database_that_vanishes_is_noticed(settings: Settings) -> None:
+    """A connection looks whether its server is there, unless the operator said how."""
+    given = connecting("postgresql://nobody@127.0.0.1/none?keepalives_idle=99&host=x")
+    assert given["tcp_user_timeout"] == 30_000
+    assert "keepalives_idle" not in given
