@@ -26,7 +26,7 @@ class Domain:
         """It goes on."""
         self.resumed = True
 
-    def UUIDString(self) -> str:  # noqa: N802  (libvirt's name)
+    def UUIDString(self) -> str:
         """An id."""
         return "00000000-0000-4000-8000-000000000000"
 
