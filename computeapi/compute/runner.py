@@ -20,7 +20,7 @@ from computeapi.compute.operation import Cancelled, Job, Operation, Step, Stoppi
 from computeapi.compute.operations import HOST_QUESTIONS, OPERATIONS, QUESTIONS, VOLUME_OPERATIONS
 from computeapi.db.engine import AWAY
 from computeapi.db.queries import servers
-from computeapi.virt.base import HypervisorError, HypervisorGone
+from computeapi.virt.base import HypervisorBusy, HypervisorError, HypervisorGone, StorageBusy
 
 LOG = logging.getLogger("computeapi.compute")
 
@@ -28,7 +28,7 @@ _UNDO_TRIES = 3
 _UNDO_PAUSE = 1.0  # seconds
 _DELETED = "Deleted meanwhile."
 # What another try may find mended: the database, the image service or libvirt was away for a moment.
-_PASSING = (*AWAY, errors.Unavailable, HypervisorGone)
+_PASSING = (*AWAY, errors.Unavailable, HypervisorGone, HypervisorBusy)
 
 
 # How a run ended, beside the states in which the journal has what is done.
@@ -88,7 +88,7 @@ def _run_or_leave(tools: Tools, entry: journal.Entry) -> Left | None:
             error,
             exc_info=None if known else error,
         )
-        return Left(_sentence(error))
+        return Left(_sentence(error), counts=not isinstance(error, StorageBusy))
     return None
 
 

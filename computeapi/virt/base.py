@@ -29,6 +29,15 @@ class HypervisorGone(HypervisorError):
     """No connection to the hypervisor (libvirtd is down or restarting); trying again later may work."""
 
 
+class HypervisorBusy(HypervisorError):
+    """The hypervisor is at another job with the same thing, begun by one who was killed perhaps; trying again later
+    may work."""
+
+
+class StorageBusy(HypervisorBusy):
+    """The same of a volume that it is writing or copying: that ends by itself."""
+
+
 class DomainNotFound(HypervisorError):
     """The hypervisor has no such guest."""
 

@@ -20,6 +20,7 @@ from computeapi.db.models.journal import PENDING, RUNNING
 from computeapi.db.queries import migrations, purge
 from computeapi.db.queries.servers import ServerRow
 from computeapi.states import ACTIVE, ERROR, SOFT_DELETED, STOPPED, PowerState
+from computeapi.virt.base import StorageBusy
 from tests.journal.test_service import Driver, driver, is_idle, row, serving, wait
 from tests.journal.world import World
 
@@ -161,3 +162,17 @@ def test_a_deferred_delete_leaves_nothing_half_done(world: World, action: str) -
         world.remove(server)
         at += 17
     assert at > 25
+
+
+def test_a_copy_that_a_killed_service_left_under_way_is_waited_for(
+    world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the hypervisor is at it: that is no attempt, and the disks are not given up."""
+    monkeypatch.setattr("computeapi.compute.service._LATER_SECONDS", 0.05)
+    server = world.prepare(("create",))
+    driver.failing["snapshot"] = [StorageBusy("asynchronous jobs running") for _ in range(12)]
+    with serving(world, driver, max_attempts=2):
+        world.begin(server, "resize")
+        wait(lambda: is_idle(world, server))
+    assert row(world, server, "resize")["attempt"] == 0
+    world.check_server(server.id, "resized")

@@ -25,7 +25,7 @@ import libvirt
 from computeapi.virt import images
 from computeapi.virt.base import HypervisorError
 from computeapi.virt.libvirt.connection import Connection
-from computeapi.virt.libvirt.errors import unless
+from computeapi.virt.libvirt.errors import STORAGE_BUSY, unless
 from computeapi.virt.libvirt.xml import Element, element, parse, to_text
 
 PIECE = 256 * 1024  # bytes a message of a stream
@@ -35,7 +35,6 @@ SHARED_NAMES = ("volume-", "snapshot-")  # how the names of what hosts may share
 _MARKER = re.compile(r"(?P<name>.+)\.whole-(?P<format>qcow2|raw)-(?P<virtual>\d+)")
 _OTHERS_SECONDS = 3.0  # in which another host that is writing an image has written more of it
 _IDENTITY = re.compile(r"pool_[0-9a-f-]{36}")
-_BUSY = re.compile(r"asynchronous jobs running|still in use|being allocated|is being used")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ class Pool:
         try:
             self.open(conn).refresh(0)
         except libvirt.libvirtError as error:
-            if not _BUSY.search(str(error)):
+            if not STORAGE_BUSY.search(str(error)):
                 raise
 
 
@@ -160,7 +159,7 @@ def when_free(action: Callable[[], Any]) -> Any:
         try:
             return action()
         except libvirt.libvirtError as error:
-            if not _BUSY.search(str(error)) or time.monotonic() > deadline:
+            if not STORAGE_BUSY.search(str(error)) or time.monotonic() > deadline:
                 raise
         time.sleep(0.05)
 

@@ -10,13 +10,23 @@ from contextlib import contextmanager
 
 import libvirt
 
-from computeapi.virt.base import AgentUnavailable, DomainNotFound, HypervisorError, HypervisorGone, NoSpace
+from computeapi.virt.base import (
+    AgentUnavailable,
+    DomainNotFound,
+    HypervisorBusy,
+    HypervisorError,
+    HypervisorGone,
+    NoSpace,
+    StorageBusy,
+)
 
 _GONE_CODES = {libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN}
 _GONE_DOMAINS = {libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE}
 _TRANSPORT_CODES = {libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_AUTH_FAILED}
 _AGENT_CODES = {libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_AGENT_UNSYNCED}
 _NO_SPACE = re.compile(r"no space left on device|not enough (free )?space", re.IGNORECASE)
+#: libvirt's words for a pool or volume that it is at itself; there is no code for it.
+STORAGE_BUSY = re.compile(r"asynchronous jobs running|still in use|being allocated|is being used")
 _NO_AGENT = re.compile(r"guest agent", re.IGNORECASE)
 
 #: Codes for "that is gone already", by which removals are repeatable.
@@ -40,6 +50,10 @@ def translate(error: libvirt.libvirtError, what: str) -> HypervisorError:
         return HypervisorGone(words)
     if (code == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() == errno.ENOSPC) or _NO_SPACE.search(words):
         return NoSpace(words)
+    if domain == libvirt.VIR_FROM_STORAGE and STORAGE_BUSY.search(words):
+        return StorageBusy(words)
+    if code == libvirt.VIR_ERR_OPERATION_TIMEOUT:  # the guest's lock is another job's: it is being saved, say
+        return HypervisorBusy(words)
     if code in _AGENT_CODES or (code != libvirt.VIR_ERR_INTERNAL_ERROR and _NO_AGENT.search(words)):
         return AgentUnavailable(words)
     return HypervisorError(words)
