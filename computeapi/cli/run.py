@@ -143,7 +143,7 @@ def _is_taken(address: str) -> str:
     return ""
 
 
-def _answers(url: str, seconds: float = 30.0) -> bool:
+def _answers(url: str, seconds: float = 90.0) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
