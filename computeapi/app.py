@@ -84,6 +84,11 @@ def from_settings(conf: Settings | None = None) -> Any:
     return metrics.Port(create_app(conf, requests), conf, requests)
 
 
+def check_policy(settings: Settings) -> None:
+    """Raises Conflict where the operator's rules can't be read."""
+    Policy(routes.list_rules(), settings.policy_file)
+
+
 def make_services(settings: Settings, **given: Any) -> Services:
     """What handlers work with, embedded or external by the settings."""
     db = given.get("db") or Database(settings.database_url, settings.sqlite_synchronous)

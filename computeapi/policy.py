@@ -67,7 +67,7 @@ def base_rules() -> list[Any]:
 
 
 class Policy:
-    """Decides by the rules in force. One a process; thread-safe."""
+    """Decides by the rules in force. One a process; thread-safe. Raises Conflict at the start if the file is broken."""
 
     def __init__(self, rules: Iterable[Any], policy_file: str = "policy.json") -> None:
         self._rules = list(rules)
@@ -75,10 +75,16 @@ class Policy:
         self._memo: dict[tuple[str, frozenset[str], bool, bool], bool] = {}
         self._checked = time.monotonic()
         self._stamp = _modified(self._file)
-        self._enforcer = self._load()
+        try:
+            self._enforcer = self._load()
+        except Exception as error:  # to begin with the defaults could let in whom the file keeps out
+            raise errors.Conflict(f"{self._file} can't be read: {error}") from error
 
     def _load(self) -> Any:
         enforcer = make_enforcer(self._rules, self._file)
+        known = {rule.name for rule in self._rules}
+        if unknown := sorted(name for name in enforcer.file_rules if ":" in name and name not in known):
+            LOG.warning("%s has rules that there are not, and nobody asks: %s", self._file, ", ".join(unknown))
         self._plain = {name for name in enforcer.rules if _depends_on_owner_only(name, enforcer.rules)}
         return enforcer
 

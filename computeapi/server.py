@@ -14,7 +14,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from computeapi import logs
-from computeapi.app import from_settings
+from computeapi.app import check_policy, from_settings
 from computeapi.settings import Settings, load
 
 LOG = logging.getLogger("computeapi.api")
@@ -99,6 +99,7 @@ def child_exit(_arbiter: Any, worker: Any) -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Run until told to end."""
+    """Run until told to end. Raises Conflict where the policy can't be read: each worker would end by that."""
+    check_policy(settings)
     prepare_metrics(settings)
     _Server(settings).run()

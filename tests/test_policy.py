@@ -141,6 +141,21 @@ def test_broken_file_changes_nothing(
     assert allowed(rules, who("member")) == {"any", "read"}
 
 
+def test_file_that_is_broken_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text("{")
+    with pytest.raises(errors.Conflict, match=r"policy.json can't be read: "):
+        Policy(RULES, str(path))
+
+
+def test_rules_that_there_are_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Most likely mistyped. One without a colon is a piece of others."""
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({"os_compute_api:strat": "!", "mine_or_yours": "@", "write": "rule:mine_or_yours"}))
+    Policy(RULES, str(path))
+    assert "has rules that there are not, and nobody asks: os_compute_api:strat\n" in caplog.text
+
+
 def test_operators_rule_that_asks_for_more(tmp_path: Path) -> None:
     """A rule on something else than roles and owner is decided anew each time."""
     path = tmp_path / "policy.json"
