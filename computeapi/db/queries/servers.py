@@ -151,18 +151,6 @@ def change(conn: Connection, key: int, values: Mapping[str, Any]) -> None:
     update_row(conn, Server, key, values)
 
 
-_SAME = ("vm_state", "locked", "metadata_json", "deleted")
-_CHANGE_IF_SAME = _TABLE.update().where(
-    _TABLE.c.id == bindparam("row_key"), *(_TABLE.c[name] == bindparam(f"same_{name}") for name in _SAME)
-)
-
-
-def change_if_same(conn: Connection, server: ServerRow, values: Mapping[str, Any]) -> bool:
-    """Set columns of a server if its state, its lock and its metadata still are as in `server`."""
-    same = {f"same_{name}": getattr(server, name) for name in _SAME}
-    return conn.execute(_CHANGE_IF_SAME, {**values, **same, "row_key": server.id}).rowcount == 1
-
-
 def lock_row(conn: Connection, key: int) -> ServerRow | None:
     """A server as it is now, and as it stays until this transaction ends; None once it is deleted."""
     row = conn.execute(_LOCK, {"key": key}).first()

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+from sqlalchemy import Connection
 
 from computeapi import clock, errors, lifecycle, states
 from computeapi.db.queries import quotas, servers
@@ -55,7 +56,7 @@ def delete(call: Call) -> None:
         server = _writable(call, servers.lock_row(conn, call.target.id), "delete metadata")
         metadata: Metadata = orjson.loads(server.metadata_json)
         metadata.pop(key, None)
-        servers.change(conn, server.id, _columns(metadata))
+        _write(conn, server, metadata)
 
 
 def _item(server: ServerRow, key: str) -> str:
@@ -67,18 +68,11 @@ def _item(server: ServerRow, key: str) -> str:
 
 def _change(call: Call, items: Metadata, *, replace: bool) -> Metadata:
     with call.services.db.write() as conn:
-        limits = quotas.limits_for(conn, call.services.settings, call.target.project_id)
-
-        def changed(server: ServerRow) -> Metadata:
-            metadata = items if replace else {**orjson.loads(server.metadata_json), **items}
-            check_count(metadata, limits)
-            return metadata
-
-        metadata = changed(_writable(call, call.target, "update metadata"))
-        if not servers.change_if_same(conn, call.target, _columns(metadata)):  # somebody was there meanwhile
-            server = _writable(call, servers.lock_row(conn, call.target.id), "update metadata")
-            metadata = changed(server)
-            servers.change(conn, server.id, _columns(metadata))
+        server = _writable(call, servers.lock_row(conn, call.target.id), "update metadata")
+        metadata = items if replace else {**orjson.loads(server.metadata_json), **items}
+        limits = quotas.limits_for(conn, call.services.settings, server.project_id)
+        check_count(metadata, limits)
+        _write(conn, server, metadata)
     return metadata
 
 
@@ -97,5 +91,6 @@ def _writable(call: Call, server: ServerRow | None, says: str) -> ServerRow:
     return server
 
 
-def _columns(metadata: Metadata) -> dict[str, str]:
-    return {"metadata_json": orjson.dumps(metadata).decode(), "updated_at": clock.now()}
+def _write(conn: Connection, server: ServerRow, metadata: Metadata) -> None:
+    values = {"metadata_json": orjson.dumps(metadata).decode(), "updated_at": clock.now()}
+    servers.change(conn, server.id, values)
