@@ -15,6 +15,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from computeapi.states import PowerState
@@ -56,6 +57,14 @@ class NotRunning(HypervisorError):
 
 class ConsoleUnavailable(HypervisorError):
     """The guest has no console of that kind."""
+
+
+class Quiesce(Enum):
+    """Whether a running guest's file systems hold still at the moment of which its disk is copied (by its agent)."""
+
+    NO = "no"
+    TRY = "try"
+    MUST = "must"
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +283,16 @@ class Hypervisor(ABC):
         """
 
     @abstractmethod
-    def snapshot(self, uuid: str, volume: str, name: str) -> None:
+    def snapshot(self, uuid: str, volume: str, name: str, quiesce: Quiesce = Quiesce.NO) -> None:
         """A qcow2 volume `name`, on top of no other, holding what `volume` of the guest `uuid` holds at one moment.
 
-        The guest, if it runs, goes on meanwhile. Made anew each time; an unknown guest has its volumes still.
+        The guest, if it runs, goes on meanwhile. Made anew each time; an unknown guest has its volumes still. Raises
+        AgentUnavailable where the guest runs, must hold still and can't.
         """
+
+    @abstractmethod
+    def thaw(self, uuid: str) -> None:
+        """The guest's file systems don't hold still any more, after a snapshot that broke off. None did: no change."""
 
     @abstractmethod
     def read_volume(self, name: str) -> Iterator[bytes]:
@@ -473,6 +487,11 @@ class Hypervisor(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the host; guests go on running."""
+
+
+def is_true(value: Any) -> bool:
+    """An image property that is a switch, as oslo reads one."""
+    return str(value).strip().lower() in ("1", "t", "true", "on", "y", "yes")
 
 
 def console_tail(text: str, lines: int | None) -> str:

@@ -43,7 +43,9 @@ from computeapi.virt.base import (
     Peer,
     Policy,
     Progress,
+    Quiesce,
     console_tail,
+    is_true,
 )
 from computeapi.virt.firewall import Firewall
 from computeapi.virt.simulator_store import CLOCK, Guest, Store
@@ -53,7 +55,6 @@ R = TypeVar("R")
 CONSOLE_BYTES = 100 * 1024
 #: Methods whose delay is how long the guest takes after the call has returned.
 LATER = frozenset({"shutdown", "reboot"})
-_TRUE = frozenset({"true", "yes", "1", "on"})
 
 
 def simulated(
@@ -237,11 +238,20 @@ class SimulatedHypervisor(Hypervisor):
             data.put_volume(name, size, max(virtual, size_gb * images.GIB))
 
     @simulated
-    def snapshot(self, uuid: str, volume: str, name: str) -> None:
+    def snapshot(self, uuid: str, volume: str, name: str, quiesce: Quiesce = Quiesce.NO) -> None:
         images.check_name(name)
+        if quiesce == Quiesce.MUST:
+            with self._store.open() as data:
+                guest = data.guest(uuid)
+            if guest is not None and guest.state == PowerState.RUNNING:
+                _check_agent(guest)
         with self._disks.open() as data:
             _, virtual = self._volume(data, volume)
             data.put_volume(name, len(images.empty_qcow2(virtual)), virtual)
+
+    @simulated
+    def thaw(self, uuid: str) -> None:
+        pass
 
     @simulated
     def read_volume(self, name: str) -> Iterator[bytes]:
@@ -522,8 +532,7 @@ class SimulatedHypervisor(Hypervisor):
     def set_password(self, uuid: str, user: str, password: str) -> None:
         with self._store.open() as data:
             guest = self._guest(data, uuid)
-        if guest.spec.image_properties.get("hw_qemu_guest_agent", "").lower() not in _TRUE:
-            raise AgentUnavailable(f"guest {uuid}: has no agent")
+        _check_agent(guest)
         if guest.state != PowerState.RUNNING:
             raise AgentUnavailable(f"guest {uuid}: is not running")
 
@@ -655,3 +664,9 @@ def figures(spec: DomainSpec) -> dict[str, Any]:
         answer |= {f"{nic.tap or f'vnet{number}'}_{key}": value for key, value in (counts | silent).items()}
     answer |= {"memory": memory, "memory-actual": memory, "memory-available": memory, "memory-rss": memory // 2}
     return answer
+
+
+def _check_agent(guest: Guest) -> None:
+    """A simulated guest has an agent where its image says so."""
+    if not is_true(guest.spec.image_properties.get("hw_qemu_guest_agent")):
+        raise AgentUnavailable(f"guest {guest.spec.uuid}: has no agent")

@@ -11,8 +11,9 @@ from sqlalchemy import update
 from computeapi.db.engine import Database
 from computeapi.db.models import Image
 from computeapi.virt.base import HypervisorError
+from computeapi.virt.images import empty_qcow2
 from computeapi.virt.simulator import SimulatedHypervisor
-from tests.cloud import Compute
+from tests.cloud import Compute, add_image
 from tests.conftest import Api
 from tests.wire.conftest import IMAGE_ID, Boot, MakeServer
 
@@ -348,3 +349,35 @@ def test_under_v2_names_may_have_spaces_around(api: Api, compute: Compute, boot:
     body = {"createBackup": {"name": " b ", "backup_type": "daily", "rotation": 1}}
     assert api.post(f"/v2/servers/{boot()}/action", body).status_code == 202
     assert "b" in names(api)
+
+
+@pytest.mark.parametrize(
+    ("properties", "state", "becomes"),
+    [
+        ({"os_require_quiesce": "yes", "hw_qemu_guest_agent": "yes"}, None, "active"),
+        ({"os_require_quiesce": "yes"}, None, None),
+        ({"os_require_quiesce": "yes"}, "os-stop", "active"),
+        ({"hw_qemu_guest_agent": "yes"}, None, "active"),
+        ({}, None, "active"),
+    ],
+)
+def test_the_guest_holds_still(
+    api: Api, compute: Compute, boot: Boot, properties: dict[str, str], state: str | None, becomes: str | None
+) -> None:
+    """Where it must and can't, while it runs, there is no image."""
+    base = add_image(compute.images, empty_qcow2(1 << 30), properties=properties)
+    server_id = boot(imageRef=base)
+    if state is not None:
+        act(api, server_id, **{state: None})
+        compute.work()
+    image_id = snapshot(api, server_id)
+    compute.work()
+    shown = api.get(f"/image/v2/images/{image_id}")
+    assert (shown.json["status"] if shown.status_code == 200 else None) == becomes
+    server = api.get(f"/servers/{server_id}").json["server"]
+    assert (server["status"], server["OS-EXT-STS:task_state"]) == ("SHUTOFF" if state else "ACTIVE", None)
+    actions = api.get(f"/servers/{server_id}/os-instance-actions").json["instanceActions"]
+    assert actions[0]["message"] == (None if becomes else "Error")
+    assert isinstance(compute.driver, SimulatedHypervisor)
+    thawed = compute.driver.calls["thaw"]
+    assert thawed == (0 if becomes else 1)

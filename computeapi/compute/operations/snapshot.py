@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import orjson
 from sqlalchemy import select
 
 from computeapi import errors, states
@@ -18,6 +19,7 @@ from computeapi.compute import base_image, guest
 from computeapi.compute.operation import Cancelled, Operation, Step, Work
 from computeapi.db.models import Action
 from computeapi.db.models.journal import CANCELLED
+from computeapi.virt.base import Quiesce, is_true
 
 LOG = logging.getLogger("computeapi.compute")
 
@@ -42,7 +44,16 @@ def upload(work: Work) -> None:
 
 def copy(work: Work) -> None:
     """As `take`, without a word to the outside."""
-    work.driver.snapshot(work.server.uuid, guest.root_disk_name(work.server.uuid), copy_name(work))
+    disk = guest.root_disk_name(work.server.uuid)
+    work.driver.snapshot(work.server.uuid, disk, copy_name(work), quiesce(work))
+
+
+def quiesce(work: Work) -> Quiesce:
+    """Whether the guest's file systems shall hold still: what its image says (Nova's properties)."""
+    properties = orjson.loads(work.server.image_json)
+    if is_true(properties.get("os_require_quiesce")):
+        return Quiesce.MUST
+    return Quiesce.TRY if is_true(properties.get("hw_qemu_guest_agent")) else Quiesce.NO
 
 
 def give(work: Work) -> None:
@@ -61,7 +72,9 @@ def copy_name(work: Work) -> str:
 
 
 def give_up(work: Work) -> None:
-    """Neither copy nor image."""
+    """Neither copy nor image, and a guest that was holding still for it goes on."""
+    if quiesce(work) != Quiesce.NO:
+        work.driver.thaw(work.server.uuid)
     if "image_id" not in work.entry.payload:  # it can't be read any more
         work.driver.remove_volumes(f"{guest.prefix(work.server.uuid)}snapshot_")
         return

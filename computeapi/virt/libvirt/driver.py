@@ -36,6 +36,7 @@ from computeapi.virt.base import (
     Peer,
     Policy,
     Progress,
+    Quiesce,
     console_tail,
 )
 from computeapi.virt.firewall import Firewall
@@ -178,7 +179,7 @@ class LibvirtHypervisor(Hypervisor):
                     return
         self._disks.grow(name, size_gb)
 
-    def snapshot(self, uuid: str, volume: str, name: str) -> None:
+    def snapshot(self, uuid: str, volume: str, name: str, quiesce: Quiesce = Quiesce.NO) -> None:
         self._host_facts()
         path = self._disks.path(volume)
         target: str | None = None
@@ -187,6 +188,8 @@ class LibvirtHypervisor(Hypervisor):
                 target = guest.disk_in_use(path)
                 if target:
                     guest.end_copy(target)
+                    if quiesce != Quiesce.NO:  # an earlier attempt may have been cut short
+                        guest.thaw()
         except DomainNotFound:
             LOG.debug("guest %s is not defined; its disk %s is copied as it is", uuid, volume)
         if target is None:
@@ -194,7 +197,11 @@ class LibvirtHypervisor(Hypervisor):
             return
         copy = self._disks.make_like(volume, name)
         with self._guest(uuid, "copying its disk") as guest:
-            guest.copy_disk(target, copy)
+            guest.copy_disk(target, copy, quiesce)
+
+    def thaw(self, uuid: str) -> None:
+        with suppress(DomainNotFound), self._guest(uuid, "thawing its file systems") as guest:
+            guest.thaw()
 
     def read_volume(self, name: str) -> Iterator[bytes]:
         return self._disks.read(name)

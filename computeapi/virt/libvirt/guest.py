@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -11,13 +12,15 @@ from typing import Any
 import libvirt
 
 from computeapi.states import PowerState
-from computeapi.virt.base import ConsoleUnavailable, HypervisorError
+from computeapi.virt.base import ConsoleUnavailable, HypervisorError, Quiesce
 from computeapi.virt.libvirt import consoles
 from computeapi.virt.libvirt.domain_xml import NAMESPACE
 from computeapi.virt.libvirt.errors import MISSING, unless
 from computeapi.virt.libvirt.xml import Element, element, parse, to_text
 
+LOG = logging.getLogger("computeapi.virt")
 AGENT_TIMEOUT = 10  # seconds for a command to the guest's agent
+_FREEZE_TIMEOUT = 60  # seconds: the guest writes out what it holds, and runs its hooks
 _LOOK_SECONDS = 0.2  # between looks how far the copy of a disk is
 
 # As Nova's libvirt driver maps them, but for SHUTDOWN: libvirt's "in shutdown" still has its QEMU process (a reboot
@@ -148,10 +151,11 @@ class Guest:
                 return str(target.get("dev"))
         return None
 
-    def copy_disk(self, target: str, path: str) -> None:
+    def copy_disk(self, target: str, path: str, quiesce: Quiesce = Quiesce.NO) -> None:
         """Copy a disk, with what lies below it, into the qcow2 file `path`, as it is when the copy has caught up.
 
-        The guest runs on and keeps its disk. Ended by anything else, the copy is nothing.
+        The guest runs on and keeps its disk. Ended by anything else, the copy is nothing. (With Nova it holds still
+        while all is copied; here it is the moment that counts.)
         """
         copy = element("disk", element("source", file=path), element("driver", name="qemu", type="qcow2"), type="file")
         flags = libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
@@ -159,8 +163,31 @@ class Guest:
         try:
             while not self._has_caught_up(target):
                 time.sleep(_LOOK_SECONDS)
+            if quiesce != Quiesce.NO and self.state() == PowerState.RUNNING:
+                self._freeze(quiesce)
         finally:
             self.end_copy(target)
+            if quiesce != Quiesce.NO:
+                self.thaw()
+
+    def _freeze(self, quiesce: Quiesce) -> None:
+        self._domain.agentSetResponseTimeout(_FREEZE_TIMEOUT, 0)
+        try:
+            self._domain.fsFreeze()
+        except libvirt.libvirtError as error:
+            if quiesce == Quiesce.MUST:
+                raise
+            LOG.info("guest %s: its file systems are copied as they are: %s", self.uuid, error)
+
+    def thaw(self) -> None:
+        """See Hypervisor.thaw. An agent that is not there has frozen nothing."""
+        if self.state() != PowerState.RUNNING:
+            return
+        self._domain.agentSetResponseTimeout(_FREEZE_TIMEOUT, 0)
+        try:
+            self._domain.fsThaw()
+        except libvirt.libvirtError as error:
+            LOG.info("guest %s: thawing its file systems: %s", self.uuid, error)
 
     def _has_caught_up(self, target: str) -> bool:
         """Raises HypervisorError where the copy broke off."""

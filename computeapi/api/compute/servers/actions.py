@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import orjson
 from sqlalchemy import update
 
 from computeapi import clock, errors, journal, lifecycle, states, validation
@@ -172,16 +173,23 @@ def console_output(call: Call) -> dict[str, Any]:
 
 
 def change_password(call: Call) -> None:
-    """Set root's password in the guest, by its agent. Conflict where the guest has none."""
+    """Set the administrator's password in the guest, by its agent. Conflict where the guest has none."""
     server: ServerRow = call.target
     lifecycle.check_lock(call.services, call.context, server)
     lifecycle.check_state(server, "changePassword", (states.ACTIVE,))
-    payload = {"user": "root", "password": call.body["changePassword"]["adminPass"]}
+    payload = {"user": _administrator(server), "password": call.body["changePassword"]["adminPass"]}
     try:
         ask(call.services, call.context, server, "set_password", payload)
     except Refused as error:
         raise errors.Conflict(f"Failed to set admin password on {server.uuid} because {error.message}") from error
     _write(call, "changePassword")
+
+
+def _administrator(server: ServerRow) -> str:
+    """Who has the admin password in the guest (Nova's set_admin_password of libvirt): its image says."""
+    properties = orjson.loads(server.image_json)
+    usual = "Administrator" if properties.get("os_type") == "windows" else "root"
+    return str(properties.get("os_admin_user") or usual)
 
 
 def diagnostics(call: Call) -> Any:
