@@ -29,6 +29,7 @@ from computeapi.virt.base import (
     NetworkSpec,
     NicSpec,
     NotRunning,
+    Quiesce,
 )
 from computeapi.virt.images import HEADER_BYTES, check_image
 from tests.guest.hosts import boot_sector, isolated_host, tiny_image, wait_for
@@ -254,6 +255,20 @@ def test_snapshots(subject: Subject, guest: DomainSpec) -> None:
     driver.undefine(guest.uuid)
     driver.snapshot(guest.uuid, disk, copy)
     check_copy(subject, guest, copy)
+
+
+def test_a_snapshot_of_a_guest_that_cannot_hold_still(subject: Subject, guest: DomainSpec) -> None:
+    """It has no agent: that matters where it must, while it runs."""
+    driver, disk, copy = subject.driver, guest.disks[0].volume, f"{guest.uuid}_snapshot"
+    driver.snapshot(guest.uuid, disk, copy, Quiesce.MUST)
+    driver.start(guest.uuid)
+    with pytest.raises(AgentUnavailable):
+        driver.snapshot(guest.uuid, disk, copy, Quiesce.MUST)
+    driver.thaw(guest.uuid)
+    driver.snapshot(guest.uuid, disk, copy, Quiesce.TRY)
+    check_copy(subject, guest, copy)
+    driver.undefine(guest.uuid)
+    driver.thaw(guest.uuid)
 
 
 def test_a_snapshot_of_nothing(subject: Subject, guest: DomainSpec) -> None:

@@ -92,7 +92,10 @@ class Guest:
         elif state == libvirt.VIR_DOMAIN_PMSUSPENDED:
             self._domain.pMWakeup(0)
         elif not self._domain.isActive():
+            saved = self._domain.hasManagedSaveImage(0)
             self._domain.create()
+            if saved:
+                self._set_clock()
 
     def power_off(self) -> None:
         """See Hypervisor.power_off: off, and no saved state waits either."""
@@ -123,6 +126,16 @@ class Guest:
             if self._domain.state(0)[1] in _GONE_ON:
                 raise HypervisorError(f"guest {self.uuid}: it went on on another host; it can't go on here")
             self._domain.resume()
+            self._set_clock()
+
+    def _set_clock(self) -> None:
+        """The guest's clock, which has stood still, is the host's (Nova's sync_guest_time): by its agent, if it can."""
+        now = time.time_ns()
+        try:
+            self._domain.agentSetResponseTimeout(AGENT_TIMEOUT, 0)
+            self._domain.setTime({"seconds": now // 10**9, "nseconds": now % 10**9})
+        except libvirt.libvirtError as error:
+            LOG.info("guest %s: its clock stays behind: %s", self.uuid, error)
 
     def suspend(self) -> None:
         """See Hypervisor.suspend. SAVE_RUNNING: `start` lets it run, also if it was paused."""

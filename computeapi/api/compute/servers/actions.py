@@ -17,6 +17,7 @@ from computeapi.api import parameters as p
 from computeapi.api.compute import attach_interfaces, volume_attachments
 from computeapi.api.compute.servers import consoles, images, migrate, rebuild, rescue, resize, shelve
 from computeapi.api.compute.servers.loader import load
+from computeapi.api.compute.servers.passwords import for_owner
 from computeapi.ask import Refused, ask
 from computeapi.db.models import Server
 from computeapi.db.queries.servers import ServerRow
@@ -173,16 +174,21 @@ def console_output(call: Call) -> dict[str, Any]:
 
 
 def change_password(call: Call) -> None:
-    """Set the administrator's password in the guest, by its agent. Conflict where the guest has none."""
+    """Set the administrator's password in the guest, by its agent. Conflict where the guest has none.
+
+    As in Nova, the key pair's owner can ask for it afterwards (os-server-password).
+    """
     server: ServerRow = call.target
     lifecycle.check_lock(call.services, call.context, server)
     lifecycle.check_state(server, "changePassword", (states.ACTIVE,))
-    payload = {"user": _administrator(server), "password": call.body["changePassword"]["adminPass"]}
+    password = call.body["changePassword"]["adminPass"]
+    payload = {"user": _administrator(server), "password": password}
     try:
         ask(call.services, call.context, server, "set_password", payload)
     except Refused as error:
         raise errors.Conflict(f"Failed to set admin password on {server.uuid} because {error.message}") from error
-    _write(call, "changePassword")
+    encrypted = for_owner(server.key_data, password)
+    _write(call, "changePassword", **({"password": encrypted} if encrypted else {}))
 
 
 def _administrator(server: ServerRow) -> str:
