@@ -8,7 +8,6 @@ the power button. What gives a guest other disks is in test_actions.py, the netw
 from __future__ import annotations
 
 import base64
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from sqlalchemy import update
 
@@ -147,19 +145,6 @@ def test_password(fed: Inside) -> None:
     assert fed.run(f'{check}; [ "$(mkpasswd -m sha512 -S "$s" \'another\')" = "$h" ]')[0] != 0
 
 
-def test_the_clock_goes_on(cloud: Cloud, fed: Inside) -> None:
-    """It stood still with the guest. (The agent looks once, the first time that it is asked, for what it needs.)"""
-    fed.run("ln -s ../bin/busybox /sbin/hwclock")
-
-    def behind() -> float:
-        return time.time() - float(fed.run("date +%s")[1])
-
-    fed.guest.act(pause=None)
-    time.sleep(5)
-    fed.guest.act(unpause=None)
-    assert behind() < 4
-
-
 def test_diagnostics(cloud: Cloud, fed: Inside) -> None:
     def figures() -> dict[str, Any]:
         with working(cloud):
@@ -196,30 +181,6 @@ def test_lock(cloud: Cloud, fed: Inside) -> None:
     assert cloud.driver.state(fed.id) == PowerState.PAUSED
     fed.guest.act(unpause=None)
     assert cloud.driver.state(fed.id) == PowerState.RUNNING
-
-
-def is_clean(image: Path, work: Path) -> bool:
-    """Whether the root file system (ext4, the second partition) needs no recovery: nobody was writing to it."""
-    subprocess.run(["qemu-img", "convert", "-O", "raw", str(image), str(work)], check=True, timeout=60)
-    with work.open("rb") as disk:
-        start = int.from_bytes(disk.read(512)[446 + 16 + 8 :][:4], "little") * 512
-        disk.seek(start + 1024)
-        superblock = disk.read(1024)
-    assert superblock[0x38:0x3A] == b"\x53\xef"
-    return not superblock[0x60] & 0x4
-
-
-@pytest.mark.parametrize("still", [False, True])
-def test_the_guest_holds_still(cloud: Cloud, fed: Inside, tmp_path: Path, still: bool) -> None:
-    """Its file systems, at the moment of which its disk is copied, where its image says so; then it goes on."""
-    properties = orjson.dumps({"os_require_quiesce": "yes"} if still else {}).decode()
-    with cloud.db.write() as conn:
-        conn.execute(update(Server).where(Server.uuid == fed.id).values(image_json=properties))
-    fed.run("date > /etc/before")
-    image_id = fed.guest.act(createImage={"name": "copy"}).headers["location"].rsplit("/", 1)[-1]
-    assert cloud.api.get(f"/images/{image_id}").json["image"]["status"] == "ACTIVE"
-    assert is_clean(Path(cloud.compute.tools.settings.state_dir) / "images" / image_id, tmp_path / "raw") == still
-    assert fed.run("date > /etc/after && sync")[0] == 0
 
 
 def test_reset_state(cloud: Cloud, fed: Inside) -> None:
