@@ -24,6 +24,7 @@ class Guard:
     """An interface that sends only from its own addresses, and gets and sends only what its rules say."""
 
     tap: str
+    bridge: str  # on which others of its addresses are not it: networks may have the same ones
     mac: str
     addresses: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...] = ()  # (address or network, MAC address) it may send from as well

@@ -20,6 +20,7 @@ from computeapi.virt.libvirt.host_network import HostNetwork, ruleset
 TAP = "tap4f3c2a1b-9d"
 GUARD = Guard(
     TAP,
+    "br1",
     "fa:16:3e:00:00:01",
     ("10.1.0.5", "fd00::5"),
     (("10.9.0.0/24", "fa:16:3e:00:00:01"), ("10.9.0.7/32", "fa:16:3e:00:00:02")),
@@ -61,7 +62,7 @@ def test_what_it_says() -> None:
         "meta nfproto ipv6 meta l4proto 58 icmpv6 type 128 accept",
         "meta nfproto ipv6 ip6 saddr @members6-a-group accept",
         "meta nfproto ipv6 ip6 daddr fd00::/8 return",
-        f"map to4 {{ type ipv4_addr : verdict; elements = {{ 10.1.0.5 : jump in-{TAP} }} }}",
+        f'map to4 {{ type ifname . ipv4_addr : verdict; elements = {{ "br1" . 10.1.0.5 : jump in-{TAP} }} }}',
         "map fixed { type ipv4_addr : ipv4_addr; elements = { 203.0.113.5 : 10.1.0.5 } }",
         "map floating { type ipv4_addr : ipv4_addr; elements = { 10.1.0.5 : 203.0.113.5 } }",
         "iifname @bridges ip daddr 169.254.169.254 tcp dport 80 redirect to :8775",
@@ -94,6 +95,16 @@ def test_pieces() -> None:
     assert distinct([]) == []
     with pytest.raises(ValueError, match='x" }'):
         quoted('x" }')
+
+
+def test_the_same_address_on_another_network_is_somebody_else() -> None:
+    """Each project may have 10.1.0.5 on a network of its own: its rules are not those of the other's guest."""
+    twin = replace(GUARD, tap="tap5", bridge="br2", ingress=())
+    text = ruleset(replace(FULL, guards=(GUARD, twin)))
+    for way, chain in (("to", "in"), ("from", "out")):
+        elements = f'"br1" . 10.1.0.5 : jump {chain}-{TAP}, "br2" . 10.1.0.5 : jump {chain}-tap5'
+        assert f"map {way}4 {{ type ifname . ipv4_addr : verdict; elements = {{ {elements} }} }}" in text
+    assert "oifname . ip daddr vmap @to4" in text and "iifname . ip saddr vmap @from4" in text
 
 
 def test_no_address_ends_the_text() -> None:

@@ -97,6 +97,7 @@ def _guards(ports: list[Any], rules: list[Any], groups: list[Any]) -> Iterable[G
             continue
         yield Guard(
             tap="tap" + port.uuid[:11],
+            bridge=port.bridge,
             mac=port.mac,
             addresses=tuple(row.address for row in same if row.address),
             pairs=tuple(_pairs(port)),

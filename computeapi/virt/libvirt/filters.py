@@ -53,11 +53,11 @@ def definitions(firewall: Firewall) -> Iterator[str]:
     for way, chain in (("to", "in"), ("from", "out")):
         for family in (4, 6):
             verdicts = {
-                address: f"{address} : jump {chain}-{guard.tap}"
+                (guard.bridge, address): f"{quoted(guard.bridge)} . {address} : jump {chain}-{guard.tap}"
                 for guard in firewall.guards
                 for address in of_version(guard.addresses, family)
             }
-            yield f"map {way}{family} {{ type {_TYPE[family]} : verdict;{elements(verdicts.values())} }}"
+            yield f"map {way}{family} {{ type ifname . {_TYPE[family]} : verdict;{elements(verdicts.values())} }}"
     bridges = [network.bridge for network in firewall.networks]
     yield f"set bridges {{ type ifname;{elements(quoted(bridge) for bridge in bridges)} }}"
     pairs = {(bridge, bridge) for bridge in bridges} | {
@@ -89,8 +89,8 @@ def chains(firewall: Firewall) -> Iterator[str]:
             "ct state established,related accept",
             "oifname @bridges meta pkttype { broadcast, multicast } meta l4proto != ipv6-icmp drop",
             f"meta l4proto ipv6-icmp icmpv6 type {_FINDING} accept",
-            "ip saddr vmap @from4",
-            "ip6 saddr vmap @from6",
+            "iifname . ip saddr vmap @from4",
+            "iifname . ip6 saddr vmap @from6",
             "iifname . oifname @links jump arrive",
             "oifname @bridges ct status dnat jump arrive",
             "oifname @bridges drop",
@@ -107,7 +107,7 @@ def chains(firewall: Firewall) -> Iterator[str]:
             ],
             end="",
         )
-    yield _chain("arrive", ["ip daddr vmap @to4", "ip6 daddr vmap @to6", "accept"], end="")
+    yield _chain("arrive", ["oifname . ip daddr vmap @to4", "oifname . ip6 daddr vmap @to6", "accept"], end="")
 
 
 def _chain(name: str, lines: list[str], end: str = "drop") -> str:
