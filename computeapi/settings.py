@@ -290,6 +290,14 @@ class Settings:
         "Networks may have the same addresses, though a host can have only one of them with a gateway: servers of "
         "another fail there. The simulator's may in any case.",
     )
+    project_networks: str = _option(
+        "10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12, 192.0.2.0/24, 192.168.0.0/16, 198.18.0.0/15, 198.51.100.0/24, "
+        "203.0.113.0/24, 2001:db8::/32, fc00::/7",
+        "network",
+        "Of which addresses projects may make networks with a gateway. Each host with one of these is that gateway and "
+        "sends there what it has for these addresses: leave out where the cloud itself is (database, hosts, name "
+        "servers). Not asked of administrators, nor by the simulator.",
+    )
     vlan_interface: str = _option(
         "",
         "network",

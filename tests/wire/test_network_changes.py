@@ -16,7 +16,7 @@ from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.db.engine import Database
 from computeapi.settings import Settings
 from tests.conftest import Api
-from tests.wire.conftest import MakeServer
+from tests.wire.conftest import MakeServer, add_host
 
 V = "/network/v2.0"
 
@@ -306,6 +306,34 @@ def test_a_host_can_serve_one_of_two(settings: Settings, db: Database) -> None:
     assert admin.post(f"{V}/subnets", {"subnet": {**body, "network_id": external}}).status_code == 201
     easy = Api(loose, codec, ("member",), api.project_id, api.user_id)
     subnet(easy, network(easy)["id"], "10.5.0.0/24")
+
+
+def test_projects_do_not_take_the_hosts_routes(settings: Settings, db: Database) -> None:
+    """A host is the gateway of its guests' networks, and so sends there what is for their addresses."""
+    real = replace(settings, hypervisor="libvirt", project_networks="10.0.0.0/8, 198.51.100.0/24,fd00::/8")
+    codec = TokenCodec(settings.secret("tokens"))
+    admin = Api(create_app(real, db=db), codec, ("admin",), uuid.uuid4().hex, uuid.uuid4().hex)
+    api = admin.become("member")
+    add_host(db, "host1", host_ip="10.20.0.5")
+    net, tenant = network(api)["id"], "/v2.1/os-tenant-networks"
+    for cidr in ("8.8.8.0/24", "128.0.0.0/1", "169.254.0.0/16", "192.168.0.0/24", "10.20.0.0/24", "2000::/3"):
+        body = {"network_id": net, "cidr": cidr, "ip_version": 6 if ":" in cidr else 4}
+        said = refused(api.post(f"{V}/subnets", {"subnet": body}), 400, "InvalidInput")
+        assert (
+            said == f"Invalid input for operation: projects' networks with a gateway can't have the addresses {cidr} "
+            "in this cloud."
+        )
+        name = "cidr_v6" if ":" in cidr else "cidr"
+        assert api.post(tenant, {"network": {"label": "x", name: cidr}}).status_code == 400
+    alone = subnet(api, net, "8.8.8.0/24", gateway_ip=None)
+    refused(api.put(f"{V}/subnets/{alone['id']}", {"subnet": {"gateway_ip": "8.8.8.1"}}), 400, "InvalidInput")
+    for cidr in ("10.21.0.0/24", "198.51.100.0/24", "fd00:7::/64"):
+        subnet(api, net, cidr)
+    for asker, cidr, vlan in ((api, "10.22.0.0/24", None), (admin, "10.23.0.0/24", 7)):
+        made_now = asker.post(tenant, {"network": {"label": "x", "cidr": cidr, "vlan_start": 7}})
+        assert made_now.status_code == 202, made_now.text
+        assert admin.get(f"/os-networks/{made_now.json['network']['id']}").json["network"]["vlan"] == vlan
+    subnet(admin, network(admin)["id"], "8.8.4.0/24")
 
 
 def test_subnet_in_use(api: Api) -> None:

@@ -11,6 +11,7 @@ from computeapi import errors
 from computeapi.api import parameters as p
 from computeapi.api.compute import links, networks
 from computeapi.api.compute.networks import CIDR, LABEL
+from computeapi.api.network.common import check_addresses, is_admin
 from computeapi.db.queries import network_changes as changes
 from computeapi.db.queries import network_quotas
 from computeapi.db.queries import nova_networks as queries
@@ -79,7 +80,12 @@ def create(call: Call) -> dict[str, Any]:
         except errors.Conflict:
             raise errors.BadRequest("Quota exceeded, too many networks.") from None
         services.db.lock(conn, "nova networks")
-        kept = {name: body.get(name) for name in ("label", "cidr", "cidr_v6", "vlan_start")}
+        for name in ("cidr", "cidr_v6"):
+            if body.get(name):
+                check_addresses(call, conn, ipaddress.ip_network(body[name], strict=False))
+        kept = {name: body.get(name) for name in ("label", "cidr", "cidr_v6")}
+        if is_admin(call):  # others would choose whose VLAN of the hosts' they are on
+            kept["vlan_start"] = body.get("vlan_start")
         networks.make(conn, network_uuid, {**kept, "project_id": call.project_id})
         row = queries.find(conn, network_uuid, None)
         assert row is not None

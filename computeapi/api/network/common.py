@@ -6,6 +6,7 @@ Behaviour: neutron/api/api_common.py. The caller that the rule context_is_admin 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +14,9 @@ from urllib.parse import urlencode
 from sqlalchemy import Connection, Select
 
 from computeapi import errors
+from computeapi.db.queries import hosts
 from computeapi.db.queries import networks as queries
+from computeapi.db.queries.network_changes import Block
 from computeapi.db.queries.networks import Found, Kind, Wish
 from computeapi.endpoint import Call, Loader
 
@@ -39,6 +42,17 @@ def scope(call: Call) -> str | None:
 def invalid(message: str) -> errors.BadRequest:
     """Neutron's InvalidInput."""
     return errors.BadRequest(f"Invalid input for operation: {message}.", kind="InvalidInput")
+
+
+def check_addresses(call: Call, conn: Connection, block: Block) -> None:
+    """Raise BadRequest where a host that is this network's gateway would send there what is for somebody else."""
+    settings = call.services.settings
+    if settings.hypervisor == "simulator" or is_admin(call):
+        return
+    allowed = [ipaddress.ip_network(text.strip()) for text in settings.project_networks.split(",") if text.strip()]
+    within = any(each.supernet_of(block) for each in allowed if each.version == block.version)  # type: ignore[arg-type]
+    if not within or any(ipaddress.ip_address(each) in block for each in hosts.addresses(conn)):
+        raise invalid(f"projects' networks with a gateway can't have the addresses {block} in this cloud")
 
 
 def load(kind: Kind, param: str = "id") -> Loader:

@@ -15,7 +15,7 @@ from computeapi import errors
 from computeapi.api.network import attributes as a
 from computeapi.api.network import views
 from computeapi.api.network.attributes import Attribute
-from computeapi.api.network.common import invalid, scope, view_one
+from computeapi.api.network.common import check_addresses, invalid, scope, view_one
 from computeapi.api.network.creating import creator
 from computeapi.api.network.networks import require
 from computeapi.db.models import Subnet
@@ -87,6 +87,8 @@ def _check_others(call: Call, conn: Connection, block: Block, network: Any, gate
 
     As Neutron with allow_overlapping_ips off.
     """
+    if gateway is not None and not network.external:
+        check_addresses(call, conn, block)
     if block.version == 6 or gateway is None or network.external or call.services.settings.may_overlap:
         return
     call.services.db.lock(conn, "nova networks")

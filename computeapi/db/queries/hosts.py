@@ -36,6 +36,11 @@ def every(conn: Connection) -> dict[str, HostRow]:
     return {row[0]: HostRow(row[0], row[1], row[2], orjson.loads(row[3])) for row in conn.execute(_ALL)}
 
 
+def addresses(conn: Connection) -> list[str]:
+    """All hosts' own addresses."""
+    return list(conn.execute(select(Host.host_ip)).scalars())
+
+
 def find(conn: Connection, name: str) -> HostRow | None:
     """One host."""
     row = conn.execute(_ALL.where(Host.name == name)).first()
