@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -308,6 +309,8 @@ def test_filters(block: Block, boss: Block, five: list[str]) -> None:
     assert names(block, "created_at=x", version="3.59") == ["v4", "v3", "v2", "v1", "v0"]
     assert names(block, "availability_zone=nova&consumes_quota=true") == ["v4", "v3", "v2", "v1", "v0"]
     assert names(block, "consumes_quota=false") == [] == names(block, "group_id=x")
+    for bad in ("{[]:1}", "{'a':{[]}}", "{{}}", "{'a':'\\ud800'}", "[" * 900):
+        block.refused("GET", f"/volumes?metadata={quote(bad)}")
     for bad in ("bootable=maybe", "metadata=x", "created_at=x", "created_at=gt:x", "created_at=near:2026-01-01"):
         block.refused("GET", f"/volumes?{bad}")
 

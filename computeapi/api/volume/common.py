@@ -202,11 +202,16 @@ def pairs(name: str, text: str) -> dict[str, str]:
     """`{'key': 'value'}`, as the clients write dictionaries into a query."""
     try:
         value = ast.literal_eval(text) if len(text) < 10_000 else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         value = None
-    if not isinstance(value, dict) or not all(isinstance(part, str) for pair in value.items() for part in pair):
+    if not isinstance(value, dict) or not all(_is_text(part) for pair in value.items() for part in pair):
         raise errors.BadRequest(f"Invalid value for the filter {name}.")
     return value
+
+
+def _is_text(value: Any) -> bool:
+    """A text that can be written down: Python's notation knows halves of characters as well."""
+    return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 
 def _times(call: Call, kind: Kind, name: str, text: str) -> Condition:
