@@ -15,6 +15,7 @@ from gunicorn.glogging import Logger
 
 from computeapi import logs
 from computeapi.app import check_policy, from_settings
+from computeapi.patience import PatientWorker
 from computeapi.settings import Settings, load
 
 LOG = logging.getLogger("computeapi.api")
@@ -46,7 +47,7 @@ class _Server(BaseApplication):
             "bind": [address for address in (settings.listen, settings.api_metrics_listen) if address],
             "workers": settings.workers or 2 * (os.cpu_count() or 1),
             "threads": settings.threads,
-            "worker_class": "gthread",
+            "worker_class": PatientWorker,
             "proc_name": "computeapi-api",
             "graceful_timeout": 30,
             "timeout": 120,
@@ -56,6 +57,7 @@ class _Server(BaseApplication):
         }.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
+        PatientWorker.seconds = settings.client_timeout
         self.cfg.set("post_fork", _post_fork)
         self.cfg.set("child_exit", child_exit)
 

@@ -13,6 +13,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,8 +63,16 @@ def _is_database(text: str) -> bool:
     return bool(known.get(url.drivername))
 
 
+def _are_networks(text: str) -> bool:
+    try:
+        return all(ip_network(part.strip()) for part in text.split(","))
+    except ValueError:
+        return False
+
+
 _ADDRESS = (_is_address, "an address and a port, such as 127.0.0.1:8774")
 _DATABASE = (_is_database, "a URL such as postgresql://user:password@host/name")
+_NETWORKS = (_are_networks, "networks with commas between, such as 10.0.0.0/8, fd00::/8")
 _URL = (_is_url, "a URL that begins with http:// or https://")
 
 
@@ -102,6 +111,12 @@ class Settings:
     )
     workers: int = _option(0, "api", "API worker processes. 0: two a core.")
     threads: int = _option(4, "api", "Threads a worker process.", least=1)
+    client_timeout: int = _option(
+        30,
+        "api",
+        "How long a client may take to send a request, or pause while it sends an image or reads an answer.",
+        least=1,
+    )
     max_limit: int = _option(1000, "api", "The most items one page of a list has (Nova: [api] max_limit).", least=1)
     query_timeout: int = _option(
         10, "api", "How long a request waits for an answer that only the host can give.", least=1
@@ -297,6 +312,7 @@ class Settings:
         "Of which addresses projects may make networks with a gateway. Each host with one of these is that gateway and "
         "sends there what it has for these addresses: leave out where the cloud itself is (database, hosts, name "
         "servers). Not asked of administrators, nor by the simulator.",
+        form=_NETWORKS,
     )
     vlan_interface: str = _option(
         "",

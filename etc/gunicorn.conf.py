@@ -9,7 +9,7 @@ and threads come from computeapi's settings ($COMPUTEAPI_CONF, or computeapi.con
 
 import os
 
-from computeapi import logs, server, settings
+from computeapi import logs, patience, server, settings
 
 _settings = settings.load()
 
@@ -17,8 +17,10 @@ wsgi_app = "computeapi.app:from_settings()"
 bind = [address for address in (_settings.listen, _settings.api_metrics_listen) if address]
 proc_name = "computeapi-api"
 
-# Threads, so that a slow client or a question to a host holds up nobody else; two processes a core keep it busy.
-worker_class = "gthread"
+# Threads, so that a question to a host holds up nobody else, for as long as clients are not too slow; two processes a
+# core keep it busy.
+worker_class = patience.PatientWorker
+patience.PatientWorker.seconds = _settings.client_timeout
 workers = _settings.workers or 2 * (os.cpu_count() or 1)
 threads = _settings.threads
 
