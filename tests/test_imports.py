@@ -76,7 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Libraries that only some may know.
 ONLY_IN = {
     "falcon": {"computeapi/app.py", "computeapi/endpoint.py"},
-    "gunicorn": {"computeapi/server.py"},
+    "gunicorn": {"computeapi/server.py", "computeapi/patience.py"},
     "prometheus_client": {"computeapi/metrics.py"},
     "libvirt": {"computeapi/virt/libvirt/"},
     "websockets": {"computeapi/console/"},
