@@ -23,10 +23,32 @@ TEMPEST = REPOSITORY / ".venv-tempest"
 PASSWORD = "acceptance"
 
 
+class PairCloud(Cloud):
+    """A cloud with a second host, for what moves servers."""
+
+    second: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Both hosts."""
+        super().start()
+        with open(self.state / "second.log", "ab") as log:
+            command = [sys.executable, "-m", "computeapi", "compute", "--host", "second"]
+            self.second = subprocess.Popen(command, cwd=REPOSITORY, env=self.environment, stdout=log, stderr=log)
+        self.wait_for(lambda: len(self.show("hypervisor", "list")) == 2, "the second host is ready", 90)
+
+    def stop(self) -> None:
+        """Both hosts."""
+        if self.second is not None:
+            self.second.terminate()
+            self.second.wait(60)
+            self.second = None
+        super().stop()
+
+
 def new_cloud(state: Path) -> Cloud:
     """A cloud on the simulator that tempest can work with: a second image, a network that leads out."""
     os.environ["COMPUTEAPI_ADMIN_PASSWORD"] = PASSWORD
-    cloud = Cloud(state, ["--hypervisor", "simulator"])
+    cloud = PairCloud(state, ["--hypervisor", "simulator"])
     cloud.start()
     empty = state / "empty.raw"
     empty.write_bytes(bytes(2**20))
@@ -63,7 +85,7 @@ def write_conf(cloud: Cloud) -> Path:
             "flavor_ref_alt": "1",
             "build_interval": 1,
             "build_timeout": 60,
-            "min_compute_nodes": 1,
+            "min_compute_nodes": 2,
             "min_microversion": versions.MIN,
             "max_microversion": versions.MAX,
         },
@@ -73,8 +95,10 @@ def write_conf(cloud: Cloud) -> Path:
             "serial_console": True,
             "vnc_console": False,
             "metadata_service": True,
-            "live_migration": False,
-            "cold_migration": False,
+            "resize": True,
+            "live_migrate_back_and_forth": True,
+            "volume_backed_live_migration": True,
+            "block_migration_for_live_migration": True,
             "swap_volume": True,
             "attach_encrypted_volume": False,
         },

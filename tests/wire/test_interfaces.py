@@ -195,6 +195,7 @@ def test_add_and_remove_a_fixed_ip(api: Api, admin: Api, host1: Compute, server:
         ({"addFixedIp": {"networkId": "x"}}, 404),
         ({"addFixedIp": {"networkId": second_network(api)}}, 404),
         ({"addFixedIp": {}}, 400),
+        ({"addFixedIp": {"networkId": "x" * 37}}, 400),
         ({"resetNetwork": None}, 403),
         ({"injectNetworkInfo": None}, 403),
     ):

@@ -66,7 +66,7 @@ def test_create_show_update_delete(api: Api) -> None:
         "rules": [],
     }
     assert api.get(f"{GROUPS}/{group['id']}").json["security_group"] == group
-    body = {"security_group": {"name": "other", "description": "else"}}
+    body = {"security_group": {"name": "other", "description": "else", "unknown": 1}, "unknown": 2}
     changed = api.put(f"{GROUPS}/{group['id']}", body)
     assert changed.status_code == 200
     assert changed.json["security_group"] == {**group, "name": "other", "description": "else"}
@@ -185,7 +185,7 @@ def test_gone_from_2_36(api: Api) -> None:
 
 def test_rules_come_and_go(api: Api) -> None:
     group = make(api)
-    answer = add_rule(api, group["id"], from_port="443", to_port="443", cidr="10.2.3.124/24")
+    answer = add_rule(api, group["id"], from_port="443", to_port="443", cidr="10.2.3.124/24", unknown=1)
     assert answer.status_code == 200
     rule = answer.json["security_group_rule"]
     assert rule == {

@@ -59,7 +59,7 @@ CREATE: p.Schema = p.obj(
     }
 )
 _ADD: p.Schema = p.wrapped(
-    "addFixedIp", p.obj({"networkId": {"type": ["string", "number"], "minLength": 1, "maxLength": 255}}, "networkId")
+    "addFixedIp", p.obj({"networkId": {"type": ["string", "number"], "minLength": 1, "maxLength": 36}}, "networkId")
 )
 _REMOVE: p.Schema = p.wrapped("removeFixedIp", p.obj({"address": _IP}, "address"))
 

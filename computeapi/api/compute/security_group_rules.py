@@ -36,9 +36,11 @@ CREATE: p.Schema = p.obj(
                 "cidr": {},
             },
             "parent_group_id",
+            extra=True,
         )
     },
     "security_group_rule",
+    extra=True,
 )
 
 # --- what a body asks for ---
