@@ -171,10 +171,97 @@ def test_who_may_give_roles(cloud: Cloud) -> None:
             assert cloud.get(path, token=token).status_code == 403
 
 
-def test_inherited_assignments_there_are_not(cloud: Cloud) -> None:
-    path = f"/OS-INHERIT/domains/default/users/{cloud.admin_id}/roles/{cloud.roles['reader']}/inherited_to_projects"
-    assert cloud.put(path).status_code == 404
-    assert cloud.get("/role_assignments?scope.OS-INHERIT:inherited_to=projects").json["role_assignments"] == []
+# --- inherited ones ---
+
+BELOW = "inherited_to_projects"
+
+
+@pytest.mark.parametrize("actor", ["user", "group"])
+@pytest.mark.parametrize("scope", ["project", "domain"])
+def test_inherited_grants(cloud: Cloud, scope: str, actor: str) -> None:
+    top = cloud.project("top")
+    member = cloud.roles["member"]
+    who = (cloud.user("one") if actor == "user" else cloud.group("all"))["id"]
+    place = f"/projects/{top['id']}" if scope == "project" else "/domains/default"
+    path = f"/OS-INHERIT{place}/{actor}s/{who}/roles"
+    assert cloud.get(f"{path}/{member}/{BELOW}").status_code == 404
+    for _ in range(2):
+        given = cloud.put(f"{path}/{member}/{BELOW}")
+        assert (given.status_code, given.text) == (204, "")
+    assert cloud.get(f"{path}/{member}/{BELOW}").status_code == 204
+    assert cloud.ask("HEAD", f"{path}/{member}/{BELOW}").status_code == 204
+    assert [item["name"] for item in cloud.get(f"{path}/{BELOW}").json["roles"]] == ["member"]
+    assert cloud.get(f"{place}/{actor}s/{who}/roles").json["roles"] == []  # not on the place itself
+    assert cloud.get(f"{place}/{actor}s/{who}/roles/{member}").status_code == 404
+    (shown,) = assignments(cloud, f"scope.OS-INHERIT:inherited_to=projects&{actor}.id={who}")
+    target = top["id"] if scope == "project" else "default"
+    assert shown["scope"] == {scope: {"id": target}, "OS-INHERIT:inherited_to": "projects"}
+    assert shown["links"]["assignment"].endswith(f"/v3{path}/{member}/{BELOW}")
+    assert assignments(cloud, f"{actor}.id={who}") == [shown]
+    assert assignments(cloud, f"{actor}.id={who}&scope.OS-INHERIT:inherited_to=") == []
+    assert cloud.ask("DELETE", f"{path}/{member}/{BELOW}").status_code == 204
+    assert cloud.ask("DELETE", f"{path}/{member}/{BELOW}").status_code == 404
+    for unknown in (f"/OS-INHERIT/projects/x/{actor}s/{who}/roles/{member}", f"{path}/x"):
+        assert cloud.put(f"{unknown}/{BELOW}").status_code == 404
+
+
+@pytest.mark.parametrize("scope", ["project", "domain"])
+def test_projects_below_inherit(cloud: Cloud, scope: str) -> None:
+    """All that are below, now or later, and not what it was given on; who loses it loses the tokens."""
+    top = cloud.project("top")
+    middle = cloud.project("middle", parent_id=top["id"])
+    leaf = cloud.project("leaf", parent_id=middle["id"])
+    user = cloud.user("heir", "secret")
+    place = f"projects/{top['id']}" if scope == "project" else "domains/default"
+    path = f"/OS-INHERIT/{place}/users/{user['id']}/roles/{cloud.roles['member']}/{BELOW}"
+    assert cloud.put(path).status_code == 204
+
+    def names(query: str) -> list[str]:
+        return sorted(item["scope"]["project"]["name"] for item in assignments(cloud, f"{query}&include_names"))
+
+    where = f"effective&user.id={user['id']}&role.id={cloud.roles['member']}"
+    heirs = ["leaf", "middle"] if scope == "project" else ["admin", "leaf", "middle", "service", "top"]
+    assert set(heirs) - {"service"} <= set(names(where)) and (scope == "domain" or names(where) == heirs)
+    assert names(f"{where}&scope.project.id={leaf['id']}") == ["leaf"]
+    assert names(f"{where}&scope.project.id={leaf['id']}&scope.OS-INHERIT:inherited_to=projects") == ["leaf"]
+    (implied,) = assignments(
+        cloud, f"effective&user.id={user['id']}&role.id={cloud.roles['reader']}&scope.project.id={leaf['id']}"
+    )
+    assert implied["scope"]["OS-INHERIT:inherited_to"] == "projects"
+    assert implied["links"]["assignment"].endswith(f"/v3{path}")
+
+    answer = cloud.login("heir", "secret", project="leaf")
+    assert {role["name"] for role in answer.json["token"]["roles"]} == {"member", "reader"}
+    assert cloud.login("heir", "secret", project="top").status_code == (401 if scope == "project" else 201)
+    token = answer.headers["X-Subject-Token"]
+    mine = {item["name"] for item in cloud.get("/auth/projects", token=token).json["projects"]}
+    assert mine == set(names(where))
+    assert cloud.get("/auth/domains", token=token).json["domains"] == []
+    later = cloud.project("later", parent_id=middle["id"])
+    assert cloud.login("heir", "secret", project="later").status_code == 201
+    assert cloud.ask("DELETE", path).status_code == 204
+    assert cloud.get("/auth/projects", token=token).status_code == 401
+    assert cloud.login("heir", "secret", project="leaf").status_code == 401
+    assert cloud.ask("DELETE", f"/projects/{later['id']}").status_code == 204
+
+
+def test_what_a_group_inherits_goes_with_its_members(cloud: Cloud) -> None:
+    top = cloud.project("top")
+    leaf = cloud.project("leaf", parent_id=top["id"])
+    user, group = cloud.user("heir", "secret"), cloud.group("heirs")
+    cloud.put(f"/groups/{group['id']}/users/{user['id']}")
+    path = f"/OS-INHERIT/projects/{top['id']}/groups/{group['id']}/roles/{cloud.roles['member']}/{BELOW}"
+    assert cloud.put(path).status_code == 204
+    (found,) = assignments(cloud, f"effective&user.id={user['id']}&role.id={cloud.roles['member']}")
+    assert found["scope"]["project"]["id"] == leaf["id"]
+    assert found["links"]["assignment"].endswith(f"/v3{path}")
+    assert found["links"]["membership"].endswith(f"/groups/{group['id']}/users/{user['id']}")
+    token = cloud.login("heir", "secret", project="leaf").headers["X-Subject-Token"]
+    assert cloud.ask("DELETE", f"/groups/{group['id']}/users/{user['id']}").status_code == 204
+    assert cloud.get("/auth/projects", token=token).status_code == 401
+    for project in (leaf, top):
+        assert cloud.ask("DELETE", f"/projects/{project['id']}").status_code == 204
+    assert assignments(cloud, f"group.id={group['id']}") == []
 
 
 # --- the list ---

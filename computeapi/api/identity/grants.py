@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who has which role on what: giving, checking and taking it, and the list of all.
 
-Behaviour: keystone/api/projects.py, domains.py, system.py (grants) and role_assignments.py. Assignments inherited by
-projects (OS-INHERIT) there are not.
+Behaviour: keystone/api/projects.py, domains.py, system.py (grants), os_inherit.py (what the projects below inherit) and
+role_assignments.py.
 """
 
 from __future__ import annotations
@@ -13,19 +13,27 @@ from typing import Any
 from computeapi import errors, policy
 from computeapi.api.identity import common, projects, roles
 from computeapi.api.identity.common import ADMIN, ADMIN_OR_SYSTEM_READER, Row
+from computeapi.db.queries.identity import inheritance
 from computeapi.db.queries.identity import roles as queries
 from computeapi.db.queries.identity.roles import Grant
 from computeapi.endpoint import Call, Endpoint, endpoint
 
 # --- rules ---
 
-_GRANT = "/v3/{projects|domains}/{id}/{users|groups}/{id}/roles"
+_GRANT = "/{projects|domains}/{id}/{users|groups}/{id}/roles"
+_BELOW = "/inherited_to_projects"
+
+
+def _rule(verb: str, check: str, what: str, method: str, tail: str = "/{role_id}") -> Any:
+    paths = (f"/v3{_GRANT}{tail}", f"/v3/OS-INHERIT{_GRANT}{tail}{_BELOW}")
+    return policy.rule(f"identity:{verb}", check, what, *((method, path) for path in paths))
+
 
 RULES = [
-    policy.rule("identity:list_grants", ADMIN_OR_SYSTEM_READER, "List an actor's roles there.", ("GET", _GRANT)),
-    policy.rule("identity:check_grant", ADMIN_OR_SYSTEM_READER, "Check a role.", ("HEAD", _GRANT + "/{role_id}")),
-    policy.rule("identity:create_grant", ADMIN, "Give a role.", ("PUT", _GRANT + "/{role_id}")),
-    policy.rule("identity:revoke_grant", ADMIN, "Take a role.", ("DELETE", _GRANT + "/{role_id}")),
+    _rule("list_grants", ADMIN_OR_SYSTEM_READER, "List an actor's roles there.", "GET", ""),
+    _rule("check_grant", ADMIN_OR_SYSTEM_READER, "Check a role.", "HEAD"),
+    _rule("create_grant", ADMIN, "Give a role.", "PUT"),
+    _rule("revoke_grant", ADMIN, "Take a role.", "DELETE"),
     policy.rule(
         "identity:list_role_assignments",
         ADMIN_OR_SYSTEM_READER,
@@ -70,6 +78,8 @@ def _grant(call: Call) -> Grant:
     actor = "user" if "user_id" in given else "group"
     scope = next((scope for scope in ("project", "domain") if f"{scope}_id" in given), "system")
     target = given.get(f"{scope}_id", queries.SYSTEM)
+    if call.request.path.endswith(_BELOW):
+        scope = inheritance.BELOW[scope]
     return Grant(actor, given[f"{actor}_id"], scope, target, given.get("role_id", ""))
 
 
@@ -108,8 +118,12 @@ def rows() -> dict[str, dict[str, Endpoint]]:
     for actor in ("user", "group"):
         tail = f"/{actor}s/{{{actor}_id}}/roles"
         for scope in ("project", "domain"):
-            path = f"/v3/{scope}s/{{{scope}_id}}{tail}"
-            found |= _pair(path, "list_grants", "check_grant", "create_grant", "revoke_grant")
+            path, verbs = (
+                f"/{scope}s/{{{scope}_id}}{tail}",
+                ("list_grants", "check_grant", "create_grant", "revoke_grant"),
+            )
+            found |= _pair(f"/v3{path}", *verbs)
+            found |= _pair(f"/v3/OS-INHERIT{path}", *verbs, end=_BELOW)
         system = f"system_grant_for_{actor}"
         found |= _pair(
             f"/v3/system{tail}",
@@ -121,10 +135,12 @@ def rows() -> dict[str, dict[str, Endpoint]]:
     return found
 
 
-def _pair(path: str, listing: str, checking: str, giving: str, taking: str) -> dict[str, dict[str, Endpoint]]:
+def _pair(
+    path: str, listing: str, checking: str, giving: str, taking: str, *, end: str = ""
+) -> dict[str, dict[str, Endpoint]]:
     return {
-        path: {"GET": endpoint(held, f"identity:{listing}")},
-        path + "/{role_id}": {
+        path + end: {"GET": endpoint(held, f"identity:{listing}")},
+        path + "/{role_id}" + end: {
             "GET": endpoint(check, f"identity:{checking}", status=204),
             "PUT": endpoint(assign, f"identity:{giving}", status=204),
             "DELETE": endpoint(unassign, f"identity:{taking}", status=204),
@@ -147,15 +163,15 @@ _FILTERS = {
 def list_assignments(call: Call) -> dict[str, Any]:
     """GET /v3/role_assignments, by user, group, role and scope; effective, include_names, include_subtree."""
     wanted, effective = _wanted(call), common.flag(call, "effective")
-    if call.first("scope.OS-INHERIT:inherited_to") is not None:
-        return common.collection(call, "role_assignments", [])
+    heirs = call.first("scope.OS-INHERIT:inherited_to")
+    inherited = None if heirs is None else heirs == "projects"
     with call.services.db.read() as conn:
         if common.flag(call, "include_subtree"):
             if wanted.get("scope") != "project":
                 raise errors.BadRequest("scope.project.id is needed where include_subtree is asked for.")
             top = str(wanted["target_id"])
             wanted["target_id"] = [top, *projects.descendants(conn, top)]
-        found = queries.assignments(conn, wanted, effective=effective)
+        found = queries.assignments(conn, wanted, effective=effective, inherited=inherited)
         if effective:
             pairs = queries.implications(conn)
             names = queries.names(conn, queries.closure(pairs, {row["role_id"] for row in found}))
@@ -205,6 +221,8 @@ def _show(call: Call, row: Row, named: bool) -> dict[str, Any]:
     else:
         kind = row["scope"]
         scope = {kind: {"id": row["target_id"], **name(kind, domain=kind == "project")}}
+    if row["origin_id"]:
+        scope["OS-INHERIT:inherited_to"] = "projects"
     actor = "user" if row["user_id"] else "group"
     return {
         "links": _links(call, row),
@@ -216,11 +234,13 @@ def _show(call: Call, row: Row, named: bool) -> dict[str, Any]:
 
 def _links(call: Call, row: Row) -> dict[str, str]:
     base = common.base(call)
-    place = "/system" if row["scope"] == "system" else f"/{row['scope']}s/{row['target_id']}"
+    place, end = "/system" if row["scope"] == "system" else f"/{row['scope']}s/{row['target_id']}", ""
+    if row["origin_id"]:
+        place, end = f"/OS-INHERIT/{row['origin_scope']}s/{row['origin_id']}", _BELOW
     group = row["via_group"] or row["group_id"]
     actor = f"/groups/{group}" if group else f"/users/{row['user_id']}"
     prior = row.get("prior_role_id")
-    links = {"assignment": f"{base}{place}{actor}/roles/{prior or row['role_id']}"}
+    links = {"assignment": f"{base}{place}{actor}/roles/{prior or row['role_id']}{end}"}
     if row["via_group"]:
         links["membership"] = f"{base}/groups/{group}/users/{row['user_id']}"
     if prior:

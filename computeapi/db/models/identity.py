@@ -106,7 +106,8 @@ class ImpliedRole(Base):
 
 
 class Assignment(Base):
-    """A user or a group has a role on a project, a domain, or the system (scope "system", target "all")."""
+    """A user or a group has a role on a project, a domain, or the system (scope "system", target "all"); or on what is
+    below its target (queries/identity/inheritance.py)."""
 
     __tablename__ = "assignments"
     __table_args__ = (
@@ -119,7 +120,7 @@ class Assignment(Base):
     id: Mapped[Key]
     user_id: Mapped[Id | None]
     group_id: Mapped[Id | None]
-    scope: Mapped[str] = mapped_column(String(8))  # project | domain | system
+    scope: Mapped[str] = mapped_column(String(8))  # project | domain | system | subtree | projects
     target_id: Mapped[Id]
     role_id: Mapped[Id]
 

@@ -31,7 +31,7 @@ from computeapi.db.models import (
     Service,
     User,
 )
-from computeapi.db.queries.identity import revocations
+from computeapi.db.queries.identity import inheritance, revocations
 
 Row = dict[str, Any]
 
@@ -124,13 +124,13 @@ def equal(model: Any, wanted: Mapping[str, Any]) -> list[ColumnElement[bool]]:
 
 
 def projects_of(user_id: str) -> ColumnElement[bool]:
-    """Condition: projects on which the user has a role, also by a group."""
-    return Project.id.in_(_targets(user_id, "project"))
+    """Condition: projects on which the user has a role, also by a group or by inheritance."""
+    return Project.id.in_(inheritance.projects(holds(user_id)))
 
 
 def domains_of(user_id: str) -> ColumnElement[bool]:
     """Condition: domains on which the user has a role, also by a group."""
-    return Domain.id.in_(_targets(user_id, "domain"))
+    return Domain.id.in_(select(Assignment.target_id).where(Assignment.scope == "domain", holds(user_id)))
 
 
 def groups_of(user_id: str) -> ColumnElement[bool]:
@@ -156,10 +156,6 @@ def by_group(*which: ColumnElement[bool]) -> Any:
         .join(Assignment, Assignment.group_id == GroupMember.group_id)
         .where(*which)
     )
-
-
-def _targets(user_id: str, scope: str) -> Any:
-    return select(Assignment.target_id).where(Assignment.scope == scope, holds(user_id))
 
 
 def tree(conn: Connection, domain_id: str) -> dict[str, str | None]:
@@ -264,7 +260,7 @@ def delete_domain(conn: Connection, domain_id: str, until: str) -> None:
     _delete_users(conn, User.domain_id == domain_id, until)
     _delete_groups(conn, Group.domain_id == domain_id)
     _delete_projects(conn, Project.domain_id == domain_id, until)
-    conn.execute(delete(Assignment).where(Assignment.scope == "domain", Assignment.target_id == domain_id))
+    _delete_assignments(conn, "domain", [domain_id])
     conn.execute(delete(Limit).where(Limit.domain_id == domain_id))
     revocations.bury(conn, Domain, Domain.id == domain_id, until)
     conn.execute(delete(Domain).where(Domain.id == domain_id))
@@ -287,12 +283,17 @@ def _delete_groups(conn: Connection, which: ColumnElement[bool]) -> None:
 
 def _delete_projects(conn: Connection, which: ColumnElement[bool], until: str) -> None:
     ids = select(Project.id).where(which)
-    conn.execute(delete(Assignment).where(Assignment.scope == "project", Assignment.target_id.in_(ids)))
+    _delete_assignments(conn, "project", ids)
     for model in (ApplicationCredential, Credential, Limit):
         conn.execute(delete(model).where(model.project_id.in_(ids)))
     conn.execute(update(User).where(User.default_project_id.in_(ids)).values(default_project_id=None))
     revocations.bury(conn, Project, which, until)
     conn.execute(delete(Project).where(which))
+
+
+def _delete_assignments(conn: Connection, scope: str, ids: Any) -> None:
+    scopes = (scope, inheritance.BELOW[scope])
+    conn.execute(delete(Assignment).where(Assignment.scope.in_(scopes), Assignment.target_id.in_(ids)))
 
 
 # --- members ---

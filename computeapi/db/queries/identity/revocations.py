@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal,
 
 from computeapi import clock
 from computeapi.db.models import Domain, Project, Revocation, User
+from computeapi.db.queries.identity import inheritance
 
 Stamp = tuple[Any, ...]
 
@@ -52,7 +53,7 @@ def revoke_users(conn: Connection, which: ColumnElement[bool], until: str) -> No
 
 def revoke_held(conn: Connection, facts: Any, until: str) -> None:
     """Revoke users' tokens for what they hold a role on. `facts`: a SELECT of user_id, scope, target_id."""
-    held = facts.subquery()
+    held = inheritance.spread(facts).subquery()
     conn.execute(update(User).where(User.id.in_(select(held.c.user_id))).values(epoch=User.epoch + 1))
     subject = literal("user:") + held.c.user_id + literal("@") + held.c.scope + literal(":") + held.c.target_id
     rows = select(subject, User.epoch, literal(until)).join(User, User.id == held.c.user_id)

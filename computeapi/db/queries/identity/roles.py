@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roles, what they imply, and who has which on what.
 
-A scope is "project", "domain" or "system"; its target an id, for the system "all". An actor is "user" or "group".
+A scope is "project", "domain" or "system", or what projects inherit (`inheritance`); its target an id, for the system
+"all". An actor is "user" or "group".
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Select,
     String,
     and_,
+    case,
     delete,
     literal,
     or_,
@@ -26,11 +28,11 @@ from sqlalchemy.orm import aliased
 
 from computeapi import errors
 from computeapi.db.models import Assignment, Domain, Group, GroupMember, ImpliedRole, Project, Role, User
-from computeapi.db.queries.identity import accounts, revocations
+from computeapi.db.queries.identity import accounts, inheritance, revocations
 
 SYSTEM = "all"
 
-_TARGETS: dict[str, Any] = {"project": Project, "domain": Domain}
+_TARGETS: dict[str, Any] = {"project": Project, "domain": Domain, "subtree": Project, "projects": Domain}
 _ACTORS: dict[str, Any] = {"user": User, "group": Group}
 
 
@@ -154,11 +156,10 @@ def is_held(conn: Connection, grant: Grant) -> bool:
 
 
 def effective(conn: Connection, user_id: str, scope: str, target_id: str) -> dict[str, str]:
-    """Id → name of all roles that a user has there: its own, its groups', and what these imply."""
-    statement = select(Assignment.role_id).where(
-        Assignment.scope == scope, Assignment.target_id == target_id, accounts.holds(user_id)
-    )
-    direct = set(conn.execute(statement).scalars())
+    """Id → name of all roles that a user has there: its own, its groups', inherited ones, and what these imply."""
+    here = and_(Assignment.scope == scope, Assignment.target_id == target_id)
+    there = inheritance.of_project(target_id) if scope == "project" else here
+    direct = set(conn.execute(select(Assignment.role_id).where(there, accounts.holds(user_id))).scalars())
     return names(conn, closure(implications(conn), direct)) if direct else {}
 
 
@@ -190,12 +191,17 @@ def _same(grant: Grant) -> ColumnElement[bool]:
 
 
 def assignments(
-    conn: Connection, wanted: Mapping[str, str | Sequence[str]], *, effective: bool = False
+    conn: Connection,
+    wanted: Mapping[str, str | Sequence[str]],
+    *,
+    effective: bool = False,
+    inherited: bool | None = None,
 ) -> list[accounts.Row]:
     """Assignments with the names of all they are about.
 
-    `wanted` may ask for user_id, group_id, role_id, scope, and target_id (one or several). With `effective` those of
-    groups are shown for each member (`via_group`); what roles imply is left to the caller, and so is role_id.
+    `wanted` may ask for user_id, group_id, role_id, scope, and target_id (one or several). What is inherited says from
+    where: origin_scope and origin_id. With `effective` it is shown for each project that inherits it, and what groups
+    have for each member (`via_group`); what roles imply is left to the caller, and so is role_id.
     """
     facts = (_expanded() if effective else _direct()).subquery()
     user_domain, group_domain, project_domain = aliased(Domain), aliased(Domain), aliased(Domain)
@@ -222,8 +228,10 @@ def assignments(
         .outerjoin(Project, and_(facts.c.scope == "project", Project.id == facts.c.target_id))
         .outerjoin(project_domain, project_domain.id == Project.domain_id)
         .outerjoin(Domain, and_(facts.c.scope == "domain", Domain.id == facts.c.target_id))
-        .order_by(facts.c.id, facts.c.user_id)
+        .order_by(facts.c.id, facts.c.user_id, facts.c.target_id)
     )
+    if inherited is not None:
+        statement = statement.where(facts.c.origin_id.is_not(None) if inherited else facts.c.origin_id.is_(None))
     for name, value in wanted.items():
         if effective and name == "role_id":
             continue
@@ -232,28 +240,42 @@ def assignments(
     return [dict(row) for row in conn.execute(statement).mappings()]
 
 
-def _direct() -> Statement:
-    nobody = literal(None, String).label("via_group")
+_INHERITED = Assignment.scope.in_(inheritance.SCOPES)
+_NOBODY = literal(None, String)
+_PLACE = case(
+    *[(Assignment.scope == below, scope) for scope, below in inheritance.BELOW.items()], else_=Assignment.scope
+)
+
+
+def _facts(*, user: Any, group: Any, via: Any, scope: Any = _PLACE, target: Any = Assignment.target_id) -> Statement:
     return select(
         Assignment.id,
-        Assignment.user_id,
-        Assignment.group_id,
-        nobody,
-        Assignment.scope,
-        Assignment.target_id,
+        user.label("user_id"),
+        group.label("group_id"),
+        via.label("via_group"),
+        scope.label("scope"),
+        target.label("target_id"),
         Assignment.role_id,
+        case((_INHERITED, _PLACE)).label("origin_scope"),
+        case((_INHERITED, Assignment.target_id)).label("origin_id"),
     )
 
 
+def _direct() -> Statement:
+    return _facts(user=Assignment.user_id, group=Assignment.group_id, via=_NOBODY)
+
+
 def _expanded() -> Any:
-    nobody = literal(None, String).label("group_id")
-    grouped = select(
-        Assignment.id,
-        GroupMember.user_id,
-        nobody,
-        Assignment.group_id.label("via_group"),
-        Assignment.scope,
-        Assignment.target_id,
-        Assignment.role_id,
-    ).join(GroupMember, GroupMember.group_id == Assignment.group_id)
-    return union_all(_direct().where(Assignment.user_id.is_not(None)), grouped)
+    below = inheritance.below(select(Assignment.target_id).where(_INHERITED))
+    itself: dict[str, Any] = {"user": Assignment.user_id, "group": _NOBODY, "via": _NOBODY}
+    members: dict[str, Any] = {"user": GroupMember.user_id, "group": _NOBODY, "via": Assignment.group_id}
+    heir: dict[str, Any] = {"scope": literal("project"), "target": below.c.project_id}
+    by_group = GroupMember.group_id == Assignment.group_id
+    inherits = and_(_INHERITED, below.c.top == Assignment.target_id)
+    mine = Assignment.user_id.is_not(None)
+    return union_all(
+        _facts(**itself).where(mine, ~_INHERITED),
+        _facts(**itself, **heir).join(below, inherits).where(mine),
+        _facts(**members).join(GroupMember, by_group).where(~_INHERITED),
+        _facts(**members, **heir).join(GroupMember, by_group).join(below, inherits),
+    )
