@@ -75,6 +75,11 @@ WITHOUT_SCHEMA = {
         for target in ("projects/{project_id}", "domains/{domain_id}", "system")
         for who in ("users/{user_id}", "groups/{group_id}")
     },
+    **{
+        f"identity PUT /v3/OS-INHERIT/{target}/{who}/roles/{{role_id}}/inherited_to_projects": "no body"
+        for target in ("projects/{project_id}", "domains/{domain_id}")
+        for who in ("users/{user_id}", "groups/{group_id}")
+    },
 }
 
 

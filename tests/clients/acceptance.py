@@ -96,8 +96,6 @@ def write_conf(cloud: Cloud) -> Path:
             "vnc_console": False,
             "metadata_service": True,
             "resize": True,
-            "live_migrate_back_and_forth": True,
-            "volume_backed_live_migration": True,
             "block_migration_for_live_migration": True,
             "swap_volume": True,
             "attach_encrypted_volume": False,
@@ -109,6 +107,7 @@ def write_conf(cloud: Cloud) -> Path:
         },
         "network-feature-enabled": {"api_extensions": ",".join(sorted(EXTENSIONS))},
         "validation": {"run_validation": False},
+        "volume": {"disk_format": "qcow2"},
         "volume-feature-enabled": {"backup": False},
     }
     conf = configparser.ConfigParser(interpolation=None)

@@ -40,7 +40,6 @@ CREATE: p.Schema = p.obj(
         )
     },
     "security_group_rule",
-    extra=True,
 )
 
 # --- what a body asks for ---
