@@ -32,6 +32,7 @@ from computeapi.sealing import Seal
 _ACTIONS, _EVENTS = table_of(Action), table_of(ActionEvent)
 
 INTERRUPTED = "Interrupted: the compute service ended."
+APPLY_NETWORK = "apply_network"  # the operation that makes no difference to its server's row
 
 
 class Fenced(Exception):
@@ -164,9 +165,9 @@ def record(
     name: str,
     error: str | None = None,
 ) -> int:
-    """An action that needed no host: it is in the log, done (or failed, with `error`)."""
+    """An action that needed no host: it is in the log, done (or failed, with `error`, which its event tells)."""
     moment = clock.now()
-    return insert_row(
+    key = insert_row(
         conn,
         Action,
         {
@@ -185,6 +186,10 @@ def record(
             "finished_at": moment,
         },
     )
+    if error:
+        ended = {"started_at": moment, "finished_at": moment, "result": "Error", "details": error}
+        conn.execute(insert(ActionEvent).values(action_id=key, seq=1, name=name, **ended))
+    return key
 
 
 def is_leaving(conn: Connection, server_id: int, *, under_way: bool = False) -> set[str]:
@@ -497,6 +502,7 @@ def is_busy(conn: Connection, lane: int, *operations: str) -> bool:
 
 
 def has_next(conn: Connection, entry: Entry) -> bool:
-    """Whether more work of the same server or volume waits behind this."""
-    statement = select(Action.id).where(Action.lane == entry.lane, Action.id > entry.id).limit(1)
+    """Whether more work of the same server or volume waits behind this, which will end what shows now."""
+    behind = (Action.lane == entry.lane, Action.id > entry.id, Action.operation != APPLY_NETWORK)
+    statement = select(Action.id).where(*behind).limit(1)
     return conn.execute(statement).first() is not None

@@ -382,6 +382,30 @@ def record(conn: Connection, context: Context, server: ServerRow, name: str, err
     )
 
 
+def follow(
+    conn: Connection, services: Services, context: Context, server: ServerRow, name: str, address: str = ""
+) -> None:
+    """What the rows say of the server's network (of that floating address) has changed: its host makes it so, and the
+    server's log shows how that went. Nothing else of the server shows it."""
+    if server.host is None:
+        record(conn, context, server, name)
+        return
+    journal.enqueue(
+        conn,
+        services.seal,
+        server_id=server.id,
+        server_uuid=server.uuid,
+        request_id=context.request_id,
+        project_id=context.project_id,
+        user_id=context.user_id,
+        name=name,
+        operation=journal.APPLY_NETWORK,
+        host=server.host,
+        payload={"address": address} if address else None,
+    )
+    services.db.notify(conn, server.host)
+
+
 def _no_host(conn: Connection, services: Services, context: Context, server: ServerRow, error: NoValidHost) -> None:
     for device in block_devices.volumes(conn, server.id):
         if device.volume_id and device.attachment_id:

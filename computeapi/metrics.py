@@ -32,6 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from computeapi import clock
 from computeapi.db.engine import Database
 from computeapi.db.queries import overview
+from computeapi.db.queries.host_faults import KINDS
 from computeapi.settings import Settings
 
 LOG = logging.getLogger("computeapi.metrics")
@@ -157,6 +158,8 @@ def _hosts(hosts: list[overview.HostUse]) -> Iterator[GaugeMetricFamily]:
     yield _gauge("computeapi_host_up", "1 where the compute service says that it lives.", one, up)
     enabled = [((row.name,), not row.disabled) for row in hosts]
     yield _gauge("computeapi_host_enabled", "1 where new servers may come.", one, enabled)
+    faults = [((row.name, kind), len(row.faults.get(kind, ()))) for row in hosts for kind in KINDS]
+    yield _gauge("computeapi_host_faults", "What the host can't make as it shall be.", ("host", "kind"), faults)
     two = ("host", "resource")
     mib, gib = 2**20, 2**30
     has, used = [], []

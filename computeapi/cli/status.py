@@ -18,6 +18,7 @@ from computeapi.cli.common import ask, command, database_exists, open_database
 from computeapi.db import schema
 from computeapi.db.engine import Database
 from computeapi.db.queries import overview
+from computeapi.db.queries.host_faults import FIREWALL, NETWORKS
 from computeapi.db.queries.overview import Depth, HostUse, OpenAction
 from computeapi.settings import Settings
 
@@ -26,6 +27,12 @@ _TOO_LONG = 900  # seconds that a step may take before it is a problem
 _MOST = 20  # of each kind are told
 _RECENT = 86_400  # seconds that a move which failed is told
 _LEAST_FREE = 2**30  # bytes of disk
+
+_MEND_FAULT = {
+    FIREWALL: "Take what is in the way off the host, or mend nftables there; it is tried again every 30 seconds. "
+    "docs/troubleshooting.md has the cases.",
+    NETWORKS: "See what it says: virsh net-list --all on the host; it is tried again every 30 seconds.",
+}
 
 _EPILOG = """exit code: 0 all is well, 1 there are problems, 2 the database can't be read
 
@@ -179,6 +186,7 @@ def _tell_hosts(hosts: list[HostUse], depths: list[Depth], report: Report) -> No
         use = f"CPUs {row.vcpus_used}/{row.vcpus}, memory {row.memory_mb_used}/{row.memory_mb} MiB"
         use += f", disk {row.disk_gb_used}/{row.disk_gb} GiB"
         report.facts.append(("host", f"{row.name}: {state}; {row.servers} servers; {use}"))
+        _tell_faults(row, report)
         if row.up:
             continue
         waiting = sum(depth.number for depth in depths if depth.host == row.name)
@@ -190,6 +198,16 @@ def _tell_hosts(hosts: list[HostUse], depths: list[Depth], report: Report) -> No
                 f"or evacuate its servers, then computeapi host forget {row.name}",
             )
         )
+
+
+def _tell_faults(row: HostUse, report: Report) -> None:
+    """What the host can't make as it shall be; of one that is down it is what it said last."""
+    for kind, faults in sorted(row.faults.items()):
+        for fault in faults[:_MOST]:
+            what = f"{fault['what']} on host {row.name}, since {_ago(fault['since'])}: {fault['why']}"
+            report.problems.append(Problem(what, _MEND_FAULT.get(kind, "Its compute service's log says more.")))
+        if len(faults) > _MOST:
+            report.notes.append(f"{len(faults) - _MOST} more such faults on host {row.name}")
 
 
 def _tell_work(conf: Settings, late: list[OpenAction], hosts: set[str], report: Report) -> None:

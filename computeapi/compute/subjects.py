@@ -102,7 +102,7 @@ class _Servers(Subject):
 
 
 class _Aside(_Servers):
-    """A server that does not live on this host: nothing of the work shows in its row."""
+    """A server that does not live on this host, or work that changes nothing of it: nothing shows in its row."""
 
     def landed(self, work: Job) -> Values:
         return {}
@@ -160,4 +160,4 @@ def of(entry: journal.Entry) -> Subject:
     """What the action is on."""
     if entry.volume_key is not None:
         return _VOLUMES
-    return _ASIDE if entry.aside else _SERVERS
+    return _ASIDE if entry.aside or entry.operation == journal.APPLY_NETWORK else _SERVERS

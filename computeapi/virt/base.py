@@ -19,7 +19,7 @@ from enum import Enum
 from typing import Any
 
 from computeapi.states import PowerState
-from computeapi.virt.firewall import Firewall
+from computeapi.virt.firewall import Applied, Firewall
 
 
 class HypervisorError(Exception):
@@ -339,8 +339,9 @@ class Hypervisor(ABC):
         """That interface gets no address any more."""
 
     @abstractmethod
-    def apply_firewall(self, read: Callable[[], Firewall]) -> None:
-        """The host filters, translates and answers what `read()` says, and nothing else, at once and as a whole.
+    def apply_firewall(self, read: Callable[[], Firewall]) -> Applied:
+        """The host filters, translates and answers what `read()` says, and nothing else, at once, but for what is
+        refused.
 
         `read` is called when no other call of this is under way. Where `capabilities.filters` is not, nothing happens.
         """

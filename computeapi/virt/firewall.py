@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +67,63 @@ class Firewall:
     owners: tuple[tuple[str, tuple[str, ...]], ...] = ()  # (tap, its IPv4 addresses) of all interfaces, guarded or not
     metadata_port: int = 0  # of the host: who asks 169.254.169.254 for a web page is led there, unless it is 0
     names: tuple[tuple[str, str], ...] = ()  # (name, address): what the networks' DNS answers beside guests' names
+
+
+# --- what a host refuses ---
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a host has made of a firewall. `floating` (by address) and `rules` are what it does without, and why.
+
+    `whole` is why it has taken nothing of what is new: all is as it was before. Not `able`: it never filters.
+    """
+
+    firewall: Firewall
+    floating: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[PacketRule, str] = field(default_factory=dict)
+    whole: str = ""
+    able: bool = True
+
+
+_MOST_REFUSED = 16  # more than that have one cause, which is not theirs
+
+
+def without(firewall: Firewall, refused: Container[Floating | PacketRule]) -> Firewall:
+    """The same but for those. A rule that is not there lets nothing through."""
+    return replace(
+        firewall,
+        floating=tuple(each for each in firewall.floating if each not in refused),
+        guards=tuple(
+            replace(
+                guard,
+                ingress=tuple(rule for rule in guard.ingress if rule not in refused),
+                egress=tuple(rule for rule in guard.egress if rule not in refused),
+            )
+            for guard in firewall.guards
+        ),
+    )
+
+
+def find_refused(firewall: Firewall, check: Callable[[Firewall], str]) -> dict[Floating | PacketRule, str]:
+    """The fewest floating IPs and rules without which it is taken, each with the reason; none where it is not for them.
+
+    `check` says why a firewall is not taken, or "". It is asked a few times for each that is refused.
+    """
+    rules = dict.fromkeys(rule for guard in firewall.guards for rule in (*guard.ingress, *guard.egress))
+    parts: tuple[Floating | PacketRule, ...] = (*firewall.floating, *rules)
+    refused: dict[Floating | PacketRule, str] = {}
+    if check(without(firewall, parts)):
+        return refused
+    waiting, good = [parts] if parts else [], set[Floating | PacketRule]()
+    while waiting and len(refused) <= _MOST_REFUSED:
+        some = waiting.pop()
+        why = check(without(firewall, set(parts) - good - set(some)))
+        if not why:
+            good.update(some)
+        elif len(some) == 1:
+            refused[some[0]] = why
+        else:
+            half = len(some) // 2
+            waiting += [some[half:], some[:half]]
+    return refused if len(refused) <= _MOST_REFUSED else {}

@@ -47,7 +47,7 @@ from computeapi.virt.base import (
     console_tail,
     is_true,
 )
-from computeapi.virt.firewall import Firewall
+from computeapi.virt.firewall import Applied, Firewall, Floating, PacketRule, find_refused, without
 from computeapi.virt.simulator_store import CLOCK, Guest, Store
 
 P = ParamSpec("P")
@@ -114,6 +114,7 @@ class SimulatedHypervisor(Hypervisor):
         self._watchers: list[Callable[[Event], None]] = []
         self._closed = False
         self.firewall = Firewall()  # what was applied last
+        self.refused: set[str | PacketRule] = set()  # floating addresses and rules; "": everything
         self._firewall_lock = threading.Lock()
         if state_dir is not None:
             self._read_options(state_dir)
@@ -323,9 +324,25 @@ class SimulatedHypervisor(Hypervisor):
             data.remove_dhcp(network, mac)
 
     @simulated
-    def apply_firewall(self, read: Callable[[], Firewall]) -> None:
+    def apply_firewall(self, read: Callable[[], Firewall]) -> Applied:
         with self._firewall_lock:
-            self.firewall = read()
+            firewall, had = read(), self.firewall.floating
+            if "" in self.refused:
+                why = "nft -f -: no"
+                lost = [pair.address for pair in firewall.floating if pair not in had]
+                return Applied(firewall, dict.fromkeys(lost, why), whole=why)
+            found = find_refused(firewall, self._refuses) if self.refused else {}
+            self.firewall = without(firewall, found)
+        return Applied(
+            firewall,
+            {part.address: why for part, why in found.items() if isinstance(part, Floating)},
+            {part: why for part, why in found.items() if isinstance(part, PacketRule)},
+        )
+
+    def _refuses(self, firewall: Firewall) -> str:
+        rules = {rule for guard in firewall.guards for rule in (*guard.ingress, *guard.egress)}
+        floating = {pair.address for pair in firewall.floating}
+        return "nft -f -: no" if self.refused & (rules | floating) else ""
 
     @simulated
     def listen(self, bridges: Sequence[str], port: int, known: Mapping[str, socket.socket]) -> dict[str, socket.socket]:

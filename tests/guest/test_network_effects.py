@@ -196,7 +196,16 @@ def test_floating_ip_in_and_out(cloud: Cloud, host: IsolatedHost, pair: tuple[In
     assert cloud.api.post("/os-floating-ips-bulk", pool).status_code == 200
     assert cloud.api.post("/os-floating-ips", {"pool": "outside"}).json["floating_ip"]["ip"] == FLOATING
     assert seen_as(host, second) == "10.77.0.1", "as the host before"
+    host.inside("ip", "addr", "add", f"{FLOATING}/32", "dev", "lo")  # somebody else's, with that address
     second.guest.act(addFloatingIp={"address": FLOATING})
+    (floating,) = cloud.api.get(f"{V}/floatingips").json["floatingips"]
+    assert floating["status"] == "ERROR"
+    assert log_of(cloud, second.guest.id)[0] == ("addFloatingIp", "Error")
+    assert FLOATING not in host.inside("nft", "list", "table", "inet", "computeapi"), "nothing half there"
+    assert seen_as(host, second) == "10.77.0.1"
+    host.inside("ip", "addr", "del", f"{FLOATING}/32", "dev", "lo")
+    firewall.apply(cloud.compute.tools)
+    assert cloud.api.get(f"{V}/floatingips/{floating['id']}").json["floatingip"]["status"] == "ACTIVE"
     assert seen_as(host, second) == FLOATING
     assert reads(host, FLOATING) == "", "its group lets nothing in"
     allow(cloud, web, "tcp", 80, 80)
@@ -211,6 +220,12 @@ def test_floating_ip_in_and_out(cloud: Cloud, host: IsolatedHost, pair: tuple[In
     first.guest.act(removeFloatingIp={"address": FLOATING})
     assert reads(host, FLOATING) == ""
     first.guest.act(removeSecurityGroup={"name": "first"})
+
+
+def log_of(cloud: Cloud, server: str) -> list[tuple[str, str | None]]:
+    """A server's action log, newest first: what it was, and "Error" where it failed."""
+    shown = cloud.api.get(f"/servers/{server}/os-instance-actions").json["instanceActions"]
+    return [(each["action"], each["message"]) for each in shown]
 
 
 def seen_as(host: IsolatedHost, guest: Inside) -> str:

@@ -158,6 +158,11 @@ def _attach(world: World, server: ServerRow, action: str) -> None:
         lifecycle.begin(conn, world.services, world.context, server, action, payload)
 
 
+def _apply_network(world: World, server: ServerRow, _action: str) -> None:
+    with world.db.write() as conn:
+        lifecycle.follow(conn, world.services, world.context, server, "addFloatingIp", "203.0.113.9")
+
+
 def _detach(world: World, server: ServerRow, action: str) -> None:
     with world.db.write() as conn:
         last = addresses.nics(conn, server.id)[-1]
@@ -243,6 +248,7 @@ STARTS: dict[str, Callable[[World, ServerRow, str], None]] = {
     "rescue": _with_payload(image_id=RESCUE_IMAGE, admin_password="tell-nobody", properties={"hw_disk_bus": "ide"}),
     "resize": _resize,
     "attach_interface": _attach,
+    "apply_network": _apply_network,
     "detach_interface": _detach,
     "attach_volume": _attach_volume,
     "detach_volume": _give_up_volume,

@@ -22,6 +22,7 @@ from computeapi import cli, clock
 from computeapi.backends.identity import setup
 from computeapi.db.engine import Database
 from computeapi.db.models import Action, Migration, Server
+from computeapi.db.queries import host_faults
 from computeapi.db.queries.common import insert_key
 from computeapi.settings import Settings
 from tests.conftest import Api
@@ -379,6 +380,26 @@ def test_long_steps_and_lanes(run: Run, db: Database, make_server: MakeServer, a
         conn.execute(text("UPDATE action_events SET started_at = :at"), {"at": clock.shifted(-2000)})
     (found,) = problems(run)
     assert "at copy for 33 minutes" in found
+
+
+def test_what_hosts_refuse(run: Run, db: Database) -> None:
+    """What and why, for as long as it is so."""
+    add_host(db, "host1")
+    for found in (
+        {},
+        {"floating IP 203.0.113.7": "ip: File exists"},
+        {f"rule {n:02}": "nft: no" for n in range(25)},
+        {},
+    ):
+        with db.write() as conn:
+            assert not host_faults.write(conn, "host1", 1, host_faults.FIREWALL, found), "another owner's"
+            assert host_faults.write(conn, "host1", 0, host_faults.FIREWALL, found)
+        whats = [f"{what} on host host1, since 0 seconds: {why}" for what, why in sorted(found.items())[:20]]
+        if whats:
+            assert [what.replace("since 1 s", "since 0 s") for what in problems(run)] == whats
+        else:
+            assert problems(run) == []
+        assert ("5 more such faults on host host1" in run("status")[1]) == (len(found) == 25)
 
 
 def add_move(db: Database, server: Any, status: str, seconds: float, **columns: Any) -> None:

@@ -18,6 +18,7 @@ from computeapi import clock, metrics
 from computeapi.app import create_app
 from computeapi.db.engine import Database
 from computeapi.db.models import Action
+from computeapi.db.queries import host_faults
 from computeapi.settings import Settings
 from tests.conftest import Api
 from tests.ops.servers import Cloud, fetch, wait_for
@@ -70,7 +71,10 @@ def test_cloud(listening: Settings, db: Database, make_server: MakeServer, api: 
     assert api.post(f"/servers/{server.uuid}/action", {"os-stop": None}).status_code == 202
     with db.write() as conn:
         conn.execute(update(Action).values(created_at=clock.shifted(-100)))
+        assert host_faults.write(conn, "host1", 0, host_faults.FIREWALL, {"one": "no", "two": "no"})
     found = samples(scrape(listening, metrics.Requests(), port=9284).text)
+    assert found["computeapi_host_faults", "host1", "firewall"] == 2
+    assert found["computeapi_host_faults", "host1", "networks"] == 0
     assert found["computeapi_journal_actions", "host1", "pending"] == 1
     assert 100 <= found["computeapi_journal_oldest_seconds", "host1", "pending"] < 160
     assert (found["computeapi_host_up", "host1"], found["computeapi_host_up", "host2"]) == (1, 0)

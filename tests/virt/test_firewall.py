@@ -7,13 +7,13 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from computeapi.virt.base import HypervisorError, HypervisorGone, NetworkSpec
-from computeapi.virt.firewall import Firewall, Floating, Guard, LocalNetwork, PacketRule
+from computeapi.virt.firewall import Firewall, Floating, Guard, LocalNetwork, PacketRule, find_refused
 from computeapi.virt.libvirt.filters import distinct, link_local, quoted
 from computeapi.virt.libvirt.host_network import HostNetwork, ruleset
 
@@ -156,9 +156,61 @@ def test_nft_takes_it_and_nothing_else_is_touched(namespace: HostNetwork) -> Non
         assert network.run("nft", "--stateless", "list", "table", "inet", "computeapi") == whole, harm
     tables = network.run("nft", "list", "tables").split("\n")
     assert {"table inet computeapi", "table bridge computeapi", "table inet operators"} <= set(tables)
-    with pytest.raises(HypervisorError, match="nft"):
-        network.apply(lambda: Firewall(sets={"not a name": ()}))
-    assert TAP in network.run("nft", "list", "table", "inet", "computeapi"), "what was in force stays"
+    refused = network.apply(lambda: Firewall(sets={"not a name": ()}, floating=(Floating("203.0.113.9", "10.1.0.9"),)))
+    assert "nft -f -" in refused.whole
+    assert set(refused.floating) == {"203.0.113.9"}
+    assert network.run("nft", "--stateless", "list", "table", "inet", "computeapi") == whole, "what was in force stays"
+    assert "203.0.113.5" in network.run("ip", "-o", "addr", "show", "dev", "lo")
+
+
+@needs_nft
+def test_what_is_refused_keeps_nothing_else_away(namespace: HostNetwork) -> None:
+    """A rule and a floating IP that nft does not take, and an address that is another's: all else is in force."""
+    network = namespace
+    network.run("ip", "link", "set", "lo", "up")
+    network.run("ip", "addr", "add", "203.0.113.7/32", "dev", "lo")
+    bad = PacketRule(4, 6, cidr="no.where")
+    guard = replace(GUARD, ingress=(*GUARD.ingress, bad))
+    others = (Floating("nobody's", "10.1.0.8"), Floating("203.0.113.7", "10.1.0.7"))
+    asked = replace(FULL, guards=(guard,), floating=(*FULL.floating, *others))
+    for _ in range(2):
+        applied = network.apply(lambda: asked)
+        assert (applied.whole, set(applied.rules)) == ("", {bad})
+        assert set(applied.floating) == {"nobody's", "203.0.113.7"}
+        assert "nft --check" in applied.floating["nobody's"]
+        assert "ip addr add 203.0.113.7/32" in applied.floating["203.0.113.7"]
+        tables = network.run("nft", "list", "table", "inet", "computeapi")
+        assert "203.0.113.5" in tables and "203.0.113.7" not in tables, "nothing half there"
+        assert "203.0.113.5 : 10.1.0.5" in tables and "ip saddr 10.2.0.0/16" in tables, "all else"
+        shown = network.run("ip", "-o", "addr", "show", "dev", "lo")
+        assert "203.0.113.5" in shown
+    network.run("ip", "addr", "del", "203.0.113.7/32", "dev", "lo")
+    assert set(network.apply(lambda: asked).floating) == {"nobody's"}
+    assert "203.0.113.7 : 10.1.0.7" in network.run("nft", "list", "table", "inet", "computeapi")
+
+
+def test_finding_what_is_refused() -> None:
+    """A few of many, with few questions; and where it is not for them, or for all of them, none."""
+    rules = tuple(PacketRule(4, 6, port, port) for port in range(1, 201))
+    floating = tuple(Floating(f"203.0.113.{n}", f"10.1.0.{n}") for n in range(1, 51))
+    firewall = Firewall(guards=(Guard(TAP, "fa:16:3e:00:00:01", (), ingress=rules),), floating=floating)
+    asked = 0
+
+    def refusing(*bad: PacketRule | Floating) -> Callable[[Firewall], str]:
+        def check(tried: Firewall) -> str:
+            nonlocal asked
+            asked += 1
+            there = {*tried.floating, *(rule for guard in tried.guards for rule in guard.ingress)}
+            return "no" if there & set(bad) else ""
+
+        return check
+
+    wanted = (rules[17], rules[160], floating[3])
+    assert find_refused(firewall, refusing(*wanted)) == dict.fromkeys(wanted, "no")
+    assert asked < 60
+    assert find_refused(firewall, refusing(*rules)) == {}
+    assert find_refused(firewall, lambda _tried: "no") == {}
+    assert find_refused(Firewall(), lambda _tried: "") == {}
 
 
 @needs_nft

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from computeapi.compute.operations import networks
+from computeapi.compute.operations import firewall, networks
 from computeapi.db.models import Action
+from computeapi.db.queries import host_faults
 from computeapi.virt.base import HypervisorError, NetworkSpec
 from computeapi.virt.firewall import Floating, PacketRule
 from tests.cloud import Compute
@@ -182,3 +183,127 @@ def test_what_a_host_lost_is_put_back(
     assert (spec.bridge, spec.mtu, spec.taps) == ("brred", 1400, ("tap" + port[:11],))
     (joined,) = [each for each in driver.firewall.networks if each.uplink]
     assert (joined.uplink, joined.address, joined.cidr) == ("vlan5", "10.81.0.2", "10.81.0.0/24")
+
+
+# --- what a host refuses ---
+
+
+def last_event(api: Api, server: str) -> tuple[str, str | None, str, str]:
+    """The newest action in a server's log, its message, and how its last event ended and why."""
+    newest = api.get(f"/servers/{server}/os-instance-actions").json["instanceActions"][0]
+    found = api.become("admin").get(f"/servers/{server}/os-instance-actions/{newest['request_id']}")
+    shown = found.json["instanceAction"]
+    event = shown["events"][0]
+    return shown["action"], shown["message"], event["result"], event["traceback"]
+
+
+def faults(compute: Compute) -> dict[str, str]:
+    """What the host says that it can't make, and why."""
+    with compute.db.read() as conn:
+        found = host_faults.of_host(conn, compute.tools.host)
+    return {each["what"]: each["why"] for kind in found.values() for each in kind}
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["that one", "everything"])
+def test_a_floating_ip_that_is_refused(
+    api: Api, admin: Api, compute: Compute, boot: Boot, everything: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its status and the action's events say so; what was there is as it was, and it comes when it can."""
+    driver: Any = compute.driver
+    admin.post("/os-floating-ips-bulk", {"floating_ips_bulk_create": {"ip_range": "192.168.1.0/29"}})
+    taken, refused = (api.post("/os-floating-ips", {"pool": "nova"}).json["floating_ip"] for _ in range(2))
+    first, second = boot(), boot()
+    api.post(f"/servers/{first}/action", {"addFloatingIp": {"address": taken["ip"]}})
+    compute.work()
+    in_force = driver.firewall
+    assert [pair.address for pair in in_force.floating] == [taken["ip"]]
+
+    def status(each: dict[str, Any]) -> str:
+        return str(api.get(f"{V}/floatingips/{each['id']}").json["floatingip"]["status"])
+
+    driver.refused = {"" if everything else refused["ip"]}
+    api.post(f"/servers/{second}/action", {"addFloatingIp": {"address": refused["ip"]}})
+    compute.work()
+    assert driver.firewall == in_force
+    assert (status(taken), status(refused)) == ("ACTIVE", "ERROR")
+    assert [each["id"] for each in api.get(f"{V}/floatingips?status=ERROR").json["floatingips"]] == [refused["id"]]
+    action, message, result, why = last_event(api, second)
+    assert (action, message, result) == ("addFloatingIp", "Error", "Error")
+    assert "nft -f -: no" in why
+    shown = api.get(f"/servers/{second}").json["server"]
+    assert (shown["status"], shown["OS-EXT-STS:task_state"]) == ("ACTIVE", None)
+    what = "security groups and floating IPs" if everything else f"floating IP {refused['ip']}"
+    assert faults(compute) == {what: "nft -f -: no"}
+    assert f"{what} is not as it shall be on this host" in caplog.text
+    driver.refused = set()
+    firewall.apply(compute.tools)
+    assert (status(taken), status(refused), faults(compute)) == ("ACTIVE", "ACTIVE", {})
+    assert [pair.address for pair in driver.firewall.floating] == [taken["ip"], refused["ip"]]
+
+
+def test_a_refused_floating_ip_that_is_taken_back(api: Api, admin: Api, compute: Compute, boot: Boot) -> None:
+    """By the Networking API, which has no server's log to write to."""
+    driver: Any = compute.driver
+    admin.post("/os-floating-ips-bulk", {"floating_ips_bulk_create": {"ip_range": "192.168.1.0/29"}})
+    floating = api.post("/os-floating-ips", {"pool": "nova"}).json["floating_ip"]
+    url = f"{V}/floatingips/{floating['id']}"
+    driver.refused = {floating["ip"]}
+    port = api.get(f"{V}/ports?device_id={boot()}").json["ports"][0]["id"]
+    for port_id, status in ((port, "ERROR"), (None, "DOWN")):
+        answer = api.put(url, {"floatingip": {"port_id": port_id}})
+        assert answer.status_code == 200
+        compute.work()
+        assert api.get(url).json["floatingip"]["status"] == status
+    assert faults(compute) == {}
+
+
+def test_a_rule_that_is_refused(api: Api, compute: Compute, boot: Boot) -> None:
+    """The host does without it, and with all others; the logs of the servers that it is for say so, once."""
+    driver: Any = compute.driver
+    server, other = boot(), boot()
+    group = api.get("/os-security-groups").json["security_groups"][0]["id"]
+    before = rules_of(compute, api, server)
+    refused = PacketRule(4, 132, 1, 9, "10.9.0.0/16")
+    driver.refused = {refused}
+    rule = {"security_group_id": group, "direction": "ingress", "protocol": "sctp"}
+    ports = {"port_range_min": 1, "port_range_max": 9, "remote_ip_prefix": "10.9.0.0/16"}
+    assert api.post(f"{V}/security-group-rules", {"security_group_rule": {**rule, **ports}}).status_code == 201
+    taken = {**rule, "protocol": "tcp", "port_range_min": 22, "port_range_max": 22}
+    assert api.post(f"{V}/security-group-rules", {"security_group_rule": taken}).status_code == 201
+    for _ in range(2):
+        compute.work()
+        firewall.apply(compute.tools)
+    assert rules_of(compute, api, server) == [*before, PacketRule(4, 6, 22, 22)]
+    for each in (server, other):
+        log = api.get(f"/servers/{each}/os-instance-actions").json["instanceActions"]
+        assert [item["action"] for item in log] == ["refreshSecurityGroups", "create"]
+        assert log[0]["message"] == "Error"
+        assert "protocol 132 1-9 10.9.0.0/16): nft -f -: no" in last_event(api, each)[3]
+    what = "security group rule (IPv4, protocol 132 1-9 10.9.0.0/16)"
+    assert faults(compute) == {what: "nft -f -: no"}
+    api.post("/os-security-groups", {"security_group": {"name": "web", "description": ""}})
+    api.post(f"/servers/{server}/action", {"addSecurityGroup": {"name": "web"}})
+    compute.work()
+    action, _, result, why = last_event(api, server)
+    assert (action, result, why) == ("addSecurityGroup", "Error", f"{what}: nft -f -: no")
+    with pytest.raises(AssertionError, match="protocol 132 1-9"):
+        boot()
+    (failed,) = api.get("/servers/detail?status=ERROR").json["servers"]
+    assert failed["fault"]["message"] == f"{what}: nft -f -: no"
+
+
+def test_what_waits_behind_other_work(api: Api, compute: Compute, boot: Boot) -> None:
+    """Neither shows in the server's state, nor keeps anything from being asked of it."""
+    server = boot()
+    api.post("/os-security-groups", {"security_group": {"name": "web", "description": ""}})
+    for action in ({"os-stop": None}, {"addSecurityGroup": {"name": "web"}}):
+        assert api.post(f"/servers/{server}/action", action).status_code == 202
+    compute.work()
+    shown = api.get(f"/servers/{server}").json["server"]
+    assert (shown["status"], shown["OS-EXT-STS:task_state"]) == ("SHUTOFF", None)
+    for action in ({"removeSecurityGroup": {"name": "web"}}, {"os-start": None}):
+        assert api.post(f"/servers/{server}/action", action).status_code == 202
+    compute.work()
+    assert api.get(f"/servers/{server}").json["server"]["status"] == "ACTIVE"
+    log = api.get(f"/servers/{server}/os-instance-actions").json["instanceActions"]
+    assert [(item["action"], item["message"]) for item in log[:2]] == [("start", None), ("removeSecurityGroup", None)]

@@ -161,7 +161,7 @@ def add_to_server(call: Call) -> None:
             networking.associate(conn, found, port_key, address)
         except errors.Conflict as error:
             raise errors.BadRequest(error.message) from None
-        lifecycle.record(conn, call.context, server, "addFloatingIp")
+        lifecycle.follow(conn, call.services, call.context, server, "addFloatingIp", found.address)
 
 
 class _Fixed(NamedTuple):
@@ -200,7 +200,7 @@ def remove_from_server(call: Call) -> None:
         if found.server_uuid != server.uuid:
             raise errors.Conflict(f"Floating IP {address} is not associated with instance {server.uuid}.")
         floating_pools.attach(conn, found, None, None)
-        lifecycle.record(conn, call.context, server, "removeFloatingIp")
+        lifecycle.follow(conn, call.services, call.context, server, "removeFloatingIp")
 
 
 def _row(handler: Handler, verb: str, body: p.Schema) -> Endpoint:

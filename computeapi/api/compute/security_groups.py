@@ -253,7 +253,7 @@ def _change(call: Call, action: str, *, add: bool) -> None:
         else:
             _take(conn, ports, group, name, server)
         queries.refresh_server(conn, server.id)
-        lifecycle.record(conn, call.context, server, action)
+        lifecycle.follow(conn, call.services, call.context, server, action)
 
 
 def _named(conn: Connection, server: ServerRow, name: str) -> Any:

@@ -61,6 +61,7 @@ OPERATIONS: dict[str, Operation[Work]] = {
     "detach_volume": attachments.DETACH,
     "swap_volume": attachments.SWAP,
     "reset_network": interfaces.RESET_NETWORK,
+    "apply_network": firewall.APPLY_NETWORK,
 }
 
 # On volumes: computeapi.backends.volume.embedded begins them.

@@ -63,7 +63,7 @@ def plug(work: Work) -> None:
         work.driver.ensure_network(spec)
         for host in guest.dhcp_hosts(work, nic, spec):
             work.driver.ensure_dhcp_host(spec.name, host)
-    firewall.apply(work.tools)
+    firewall.guard(work)
 
 
 def unplug(work: Work) -> None:

@@ -8,6 +8,7 @@ by the sweep; each time everything is looked at, and nothing is done where nothi
 from __future__ import annotations
 
 import ipaddress
+import uuid
 from collections.abc import Iterable
 from itertools import combinations
 from typing import Any
@@ -15,39 +16,148 @@ from typing import Any
 import orjson
 
 from computeapi import journal
+from computeapi.compute import faults, guest
 from computeapi.compute.guest import network_name, own_address, uplink
-from computeapi.compute.operation import Tools
+from computeapi.compute.operation import Operation, Step, Tools, Work
 from computeapi.db.queries import firewall as queries
+from computeapi.db.queries.host_faults import FIREWALL
 from computeapi.db.queries.security_groups import PROTOCOLS
 from computeapi.settings import Settings
-from computeapi.virt.base import NetworkSpec
-from computeapi.virt.firewall import Firewall, Floating, Guard, LocalNetwork, PacketRule
+from computeapi.virt.base import HypervisorError, HypervisorGone, NetworkSpec
+from computeapi.virt.firewall import Applied, Firewall, Floating, Guard, LocalNetwork, PacketRule
 
 _PING_SECONDS = 1
 
 
-def apply(tools: Tools) -> None:
-    """The host is as the rows say. Raises HypervisorError, Fenced."""
+def apply(tools: Tools) -> Applied | None:
+    """The host is as the rows say, but for what it refuses, which is noted. None where a real Neutron's agent does it.
+
+    Raises HypervisorError, Fenced.
+    """
     with tools.db.write() as conn:
         queries.forget_hints(conn, tools.host)
         if not journal.owns(conn, tools.host, tools.epoch):
             raise journal.Fenced(f"host {tools.host}")  # its owner has not seen these hints yet
     if tools.neutron is not None:
-        return  # its agent filters and translates
-    read_last: list[Firewall] = []
-
-    def read_it() -> Firewall:
-        read_last.append(read(tools))
-        return read_last[-1]
-
-    tools.driver.apply_firewall(read_it)
-    if read_last and tools.heard:
-        tools.heard(read_last[-1].networks)
+        return None  # its agent filters and translates
+    try:
+        applied = tools.driver.apply_firewall(lambda: read(tools))
+    except HypervisorGone:
+        raise
+    except HypervisorError as error:
+        faults.note(tools, FIREWALL, {_ALL: str(error)})
+        raise
+    _note(tools, applied)
+    if tools.heard:
+        tools.heard(applied.firewall.networks)
+    return applied
 
 
 def on_hint(tools: Tools, _payload: dict[str, Any]) -> None:
     """The same, as a question that nobody waits for."""
     apply(tools)
+
+
+def guard(work: Work) -> None:
+    """The same, before a guest of this host's has an interface there. Raises HypervisorError where the server's own
+    rules are refused: it would not be reached, or be reached, as it shall be."""
+    applied = apply(work.tools)
+    if applied is not None and applied.able:
+        _complain(work, applied, ())
+
+
+def apply_network(work: Work) -> None:
+    """The same, for a change of a server's that its owner has asked for. Raises HypervisorError where it is refused."""
+    applied = apply(work.tools)
+    if applied is not None:
+        address = work.entry.payload.get("address")
+        _complain(work, applied, [address] if address else [])
+
+
+def _complain(work: Work, applied: Applied, floating: Iterable[str]) -> None:
+    if applied.whole:
+        raise HypervisorError(applied.whole)
+    for address in floating:
+        if address in applied.floating:
+            raise HypervisorError(f"{_floating(address)}: {applied.floating[address]}")
+    taps = {"tap" + nic.port_id[:11] for nic in guest.nics(work)}
+    for tap, rule, why in _refused_rules(applied):
+        if tap in taps:
+            raise HypervisorError(f"{describe(rule)}: {why}")
+
+
+APPLY_NETWORK = Operation((Step("network", apply_network),))
+
+# --- what is refused ---
+
+_ALL = "security groups and floating IPs"
+
+
+def _floating(address: str) -> str:
+    return f"floating IP {address}"
+
+
+def describe(rule: PacketRule) -> str:
+    """A rule, in words."""
+    ports = "" if rule.least is None else f" {rule.least}" if rule.most == rule.least else f" {rule.least}-{rule.most}"
+    side = f" group {rule.members}" if rule.members else f" {rule.cidr}" if rule.cidr else ""
+    protocol = "any protocol" if rule.protocol is None else f"protocol {rule.protocol}"
+    return f"security group rule (IPv{rule.version}, {protocol}{ports}{side})"
+
+
+def _refused_rules(applied: Applied) -> Iterable[tuple[str, PacketRule, str]]:
+    """(tap, rule, why) of interfaces that are to have rules which are refused."""
+    if applied.rules:
+        for each in applied.firewall.guards:
+            for rule in dict.fromkeys((*each.ingress, *each.egress)):
+                if rule in applied.rules:
+                    yield each.tap, rule, applied.rules[rule]
+
+
+def _note(tools: Tools, applied: Applied) -> None:
+    """Operators see all of it, a floating IP's owner its status, a server's owner what came after it was made."""
+    _note_floating(tools, applied)
+    found = {_floating(address): why for address, why in applied.floating.items()}
+    found |= {describe(rule): why for rule, why in applied.rules.items()}
+    if applied.whole:
+        found = {_ALL: applied.whole} if applied.able or applied.floating else {}
+    new = faults.note(tools, FIREWALL, found)
+    _tell_owners(tools, {tap: (rule, why) for tap, rule, why in _refused_rules(applied) if describe(rule) in new})
+
+
+def _tell_owners(tools: Tools, taps: dict[str, tuple[PacketRule, str]]) -> None:
+    """The action logs of these interfaces' servers say what is refused; one with open work says so where that ends."""
+    if not taps:
+        return
+    with tools.db.write() as conn:
+        rows = {row.id: row for row in queries.idle_servers(conn, tools.host, taps)}
+        for row in rows.values():
+            rule, why = taps["tap" + row.tap]
+            journal.record(
+                conn,
+                server_id=row.id,
+                server_uuid=row.uuid,
+                request_id=f"req-{uuid.uuid4()}",
+                project_id=row.project_id,
+                user_id=row.user_id,
+                name="refreshSecurityGroups",
+                error=f"{describe(rule)}: {why}",
+            )
+
+
+def _note_floating(tools: Tools, applied: Applied) -> None:
+    with tools.db.read() as conn:
+        rows = queries.floating(conn, tools.host)
+    asked = {(pair.address, pair.fixed) for pair in applied.firewall.floating}
+    changed = {
+        address: (fixed, applied.floating.get(address))
+        for address, fixed, refused in rows
+        if (address, fixed) in asked and refused != applied.floating.get(address)
+    }
+    if changed:
+        with tools.db.write() as conn:
+            for address, (fixed, why) in sorted(changed.items()):  # seldom any, and each its own reason
+                queries.refuse(conn, address, fixed, why)
 
 
 def ping(tools: Tools, payload: dict[str, Any]) -> list[str]:
@@ -76,7 +186,7 @@ def read(tools: Tools) -> Firewall:
         links=tuple(sorted(_links(routed))),
         owners=tuple(_owners(ports)),
         metadata_port=tools.settings.metadata_port,
-        floating=tuple(Floating(address, fixed) for address, fixed in floating),
+        floating=tuple(Floating(address, fixed) for address, fixed, _ in floating),
         names=tuple((f"{name}.{domain}", address) for name, domain, address in names),
     )
 
@@ -110,8 +220,8 @@ def _owners(ports: list[Any]) -> Iterable[tuple[str, tuple[str, ...]]]:
     own: dict[str, list[str]] = {}
     for port in ports:
         own.setdefault(port.uuid, []).extend([port.address] if port.ip_version == 4 else [])
-    for uuid, addresses in own.items():
-        yield "tap" + uuid[:11], tuple(addresses)
+    for port_id, addresses in own.items():
+        yield "tap" + port_id[:11], tuple(addresses)
 
 
 def _pairs(port: Any) -> Iterable[tuple[str, str]]:

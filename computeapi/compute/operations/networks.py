@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from computeapi.compute import faults
 from computeapi.compute.guest import network_name, network_specs
 from computeapi.compute.operation import Tools
 from computeapi.db.queries import host_networks, network_changes
+from computeapi.db.queries.host_faults import NETWORKS
 from computeapi.db.queries.host_networks import Interface
 from computeapi.virt.base import DhcpHost, HypervisorError, HypervisorGone, NetworkSpec
-
-LOG = logging.getLogger("computeapi.compute")
 
 
 def forget_deleted(tools: Tools) -> int:
@@ -33,7 +32,7 @@ def put_back(tools: Tools) -> int:
     """The networks of this host's servers are there again, with their promises, uplinks and guests' devices, whatever
     befell them (a restart of the host or of libvirtd, somebody's hand). How many can't be.
 
-    Raises HypervisorGone.
+    Raises HypervisorGone, Fenced.
     """
     if tools.neutron is not None:
         return 0  # its agent has them
@@ -42,16 +41,16 @@ def put_back(tools: Tools) -> int:
     here: dict[str, list[Interface]] = {}
     for interface in found:
         here.setdefault(interface.network_uuid, []).append(interface)
-    failed = 0
+    failed: dict[str, str] = {}
     for uuid, spec in network_specs(tools, here).items():
         try:
             tools.driver.ensure_network(_with_guests(spec, here[uuid]))
         except HypervisorGone:
             raise
         except HypervisorError as error:  # the others shall not wait for this one
-            LOG.warning("network %s can't be put back: %s", uuid, error)
-            failed += 1
-    return failed
+            failed[f"network {uuid}"] = str(error)
+    faults.note(tools, NETWORKS, failed)
+    return len(failed)
 
 
 def _with_guests(spec: NetworkSpec, interfaces: Sequence[Interface]) -> NetworkSpec:

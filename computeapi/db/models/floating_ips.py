@@ -6,7 +6,7 @@ from __future__ import annotations
 from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from computeapi.db.models.base import Base, BigInt, Id, Json, Key, Name, Time, Uuid
+from computeapi.db.models.base import Base, BigInt, Id, Json, Key, LongText, Name, Time, Uuid
 
 
 class FloatingIp(Base):
@@ -28,6 +28,7 @@ class FloatingIp(Base):
     pooled: Mapped[int] = mapped_column(default=0)
     port_id: Mapped[BigInt | None] = mapped_column(ForeignKey("ports.id"), index=True)
     fixed_address: Mapped[str | None] = mapped_column(String(64))
+    refused: Mapped[LongText | None]  # why its host does not translate it
     description: Mapped[Name] = mapped_column(default="")
     tags_json: Mapped[Json] = mapped_column(default="[]")
     revision: Mapped[int] = mapped_column(default=1)

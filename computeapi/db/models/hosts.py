@@ -49,3 +49,6 @@ class Host(Base):
     availability_zone: Mapped[Name | None]  # what its aggregates name; NULL: the default one
     cell: Mapped[Name | None]  # NULL: the local one
     pci_json: Mapped[Json] = mapped_column(default="[]")  # its PCI devices that guests may have; see queries/pci.py
+    faults_json: Mapped[Json] = mapped_column(
+        default="{}"
+    )  # what it can't make as it shall be; see queries/host_faults.py

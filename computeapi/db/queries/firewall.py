@@ -24,6 +24,7 @@ from sqlalchemy import (
     select,
     text,
     union_all,
+    update,
 )
 
 from computeapi import clock
@@ -231,15 +232,37 @@ def routed(conn: Connection, networks: Iterable[int]) -> list[Any]:
 
 
 def floating(conn: Connection, host: str) -> list[Any]:
-    """(floating address, fixed address) for the servers that live on a host."""
+    """(floating address, fixed address, why it is refused) for the servers that live on a host."""
     return list(
         conn.execute(
-            select(FloatingIp.address, FloatingIp.fixed_address)
+            select(FloatingIp.address, FloatingIp.fixed_address, FloatingIp.refused)
             .join(Port, Port.id == FloatingIp.port_id)
             .join(Server, Server.id == Port.server_id)
             .join(FixedIp, and_(FixedIp.port_id == Port.id, FixedIp.address == FloatingIp.fixed_address))
             .where(Server.host == host, Server.deleted == 0)
             .order_by(FloatingIp.id)
+        )
+    )
+
+
+def refuse(conn: Connection, address: str, fixed_address: str, why: str | None) -> None:
+    """Its host does not translate a floating IP; None: it does."""
+    mine = (FloatingIp.address == address, FloatingIp.fixed_address == fixed_address)
+    conn.execute(update(FloatingIp).where(*mine).values(refused=why))
+
+
+def idle_servers(conn: Connection, host: str, taps: Iterable[str]) -> list[Any]:
+    """tap, id, uuid, project_id and user_id of a host's servers that have no open work, by the devices of their
+    interfaces."""
+    tap = func.substr(Port.uuid, 1, 11)
+    busy = select(Action.id).where(Action.lane == Server.id).exists()
+    wanted = tap.in_([name.removeprefix("tap") for name in taps])
+    return list(
+        conn.execute(
+            select(tap.label("tap"), Server.id, Server.uuid, Server.project_id, Server.user_id)
+            .join(Server, Server.id == Port.server_id)
+            .where(wanted, Server.host == host, Server.deleted == 0, ~busy)
+            .order_by(Server.id)
         )
     )
 

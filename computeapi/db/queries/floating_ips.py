@@ -22,7 +22,7 @@ from computeapi.db.queries.networks import (
     tag_filters,
 )
 
-STATUS = case((FloatingIp.port_id.is_not(None), "ACTIVE"), else_="DOWN")
+STATUS = case((FloatingIp.port_id.is_(None), "DOWN"), (FloatingIp.refused.is_not(None), "ERROR"), else_="ACTIVE")
 _PORT_NETWORK = Network.__table__.alias("port_network")
 
 FLOATING_IPS = Kind(
@@ -228,7 +228,9 @@ def _detach(conn: Connection, chosen: ColumnElement[bool]) -> None:
     conn.execute(
         update(FloatingIp)
         .where(chosen)
-        .values(port_id=None, fixed_address=None, revision=FloatingIp.revision + 1, updated_at=clock.now())
+        .values(
+            port_id=None, fixed_address=None, refused=None, revision=FloatingIp.revision + 1, updated_at=clock.now()
+        )
     )
 
 

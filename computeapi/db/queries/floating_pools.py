@@ -133,7 +133,7 @@ def attach(conn: Connection, row: Any, port_key: int | None, fixed_address: str 
     before = row.port_id
     if (before, row.fixed_address) == (port_key, fixed_address):
         return
-    floating_ips.change(conn, row.id, port_id=port_key, fixed_address=fixed_address)
+    floating_ips.change(conn, row.id, port_id=port_key, fixed_address=fixed_address, refused=None)
     for server_key in floating_ips.servers_of(conn, before, port_key):  # two at most
         addresses.refresh(conn, server_key)
     ports = [key for key in (before, port_key) if key is not None]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from computeapi.db.models import Action, ActionEvent, Host, Migration, Server
 from computeapi.db.models.journal import PENDING, RUNNING
-from computeapi.db.queries import migrations
+from computeapi.db.queries import host_faults, migrations
 from computeapi.db.queries.services import is_up
 from computeapi.settings import Settings
 from computeapi.states import ERROR
@@ -34,6 +34,7 @@ class HostUse(NamedTuple):
     disabled_reason: str | None
     forced_down: bool
     last_seen_at: str
+    faults: host_faults.Faults
     servers: int
     vcpus: int
     memory_mb: int
@@ -105,11 +106,12 @@ def hosts(conn: Connection, settings: Settings) -> list[HostUse]:
         Host.vcpus_used,
         Host.memory_mb_used,
         Host.disk_gb_used,
+        Host.faults_json,
     ).order_by(Host.name)
     found = []
-    for name, forced, seen, disabled, reason, *figures in conn.execute(statement):
-        up = is_up(settings, forced, seen)
-        found.append(HostUse(name, up, bool(disabled), reason, bool(forced), seen, *figures))
+    for name, forced, seen, disabled, reason, *figures, column in conn.execute(statement):
+        up, faults = is_up(settings, forced, seen), host_faults.read(column)
+        found.append(HostUse(name, up, bool(disabled), reason, bool(forced), seen, faults, *figures))
     return found
 
 

@@ -39,7 +39,7 @@ from computeapi.virt.base import (
     Quiesce,
     console_tail,
 )
-from computeapi.virt.firewall import Firewall
+from computeapi.virt.firewall import Applied, Firewall
 from computeapi.virt.images import GIB
 from computeapi.virt.libvirt import domain_xml
 from computeapi.virt.libvirt.connection import Connection
@@ -261,10 +261,14 @@ class LibvirtHypervisor(Hypervisor):
     def remove_dhcp_host(self, network: str, mac: str) -> None:
         self._networks.remove_host(network, mac)
 
-    def apply_firewall(self, read: Callable[[], Firewall]) -> None:
-        if self._host_network.usable():
-            firewall = self._host_network.apply(read)
-            self._networks.set_names(sorted({network.name for network in firewall.networks}), firewall.names)
+    def apply_firewall(self, read: Callable[[], Firewall]) -> Applied:
+        if not self._host_network.usable():
+            firewall, why = read(), self._host_network.useless or "libvirt does not answer"
+            return Applied(firewall, {pair.address: why for pair in firewall.floating}, whole=why, able=False)
+        applied = self._host_network.apply(read)
+        firewall = applied.firewall
+        self._networks.set_names(sorted({network.name for network in firewall.networks}), firewall.names)
+        return applied
 
     def listen(self, bridges: Sequence[str], port: int, known: Mapping[str, socket.socket]) -> dict[str, socket.socket]:
         return self._host_network.listen(bridges, port, known) if self._host_network.usable() else {}

@@ -19,14 +19,15 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from computeapi.virt.base import HypervisorError, HypervisorGone, NetworkSpec
-from computeapi.virt.firewall import Firewall
+from computeapi.virt.firewall import Applied, Firewall, Floating, PacketRule, find_refused, without
 from computeapi.virt.libvirt import filters, listeners, nat
 
 LOG = logging.getLogger(__name__)
@@ -66,6 +67,10 @@ def _table(family: str, inner: Sequence[str]) -> Iterable[str]:
     yield "}"
 
 
+def _but(firewall: Firewall, missing: Container[str]) -> Firewall:
+    return without(firewall, {pair for pair in firewall.floating if pair.address in missing})
+
+
 class HostNetwork:
     """The namespace, found by its name or by libvirtd's socket in `uri`."""
 
@@ -73,9 +78,12 @@ class HostNetwork:
         self._uri, self._namespace = uri, namespace
         self._lock = threading.Lock()
         self._applied = ""  # the tables that we wrote last
+        self._had = Firewall()  # what they say
+        self._missing: set[str] = set()  # floating addresses that the host could not have
         self._listed = ""  # as nft lists them since
         self._links = threading.Lock()  # a VLAN's device that is in no bridge yet is not forgotten
         self._usable: bool | None = None
+        self.useless = ""  # why it may not
 
     def usable(self) -> bool:
         """Whether this process may filter there. Where not, the log says why, once."""
@@ -86,7 +94,8 @@ class HostNetwork:
             except HypervisorGone:
                 return False  # not now
             except HypervisorError as error:
-                LOG.warning("no security groups and floating IPs on this host: %s", error)
+                self.useless = f"no security groups and floating IPs on this host: {error}"
+                LOG.warning("%s", self.useless)
                 self._usable = False
         return self._usable
 
@@ -104,18 +113,66 @@ class HostNetwork:
             ):  # without root it was set before (etc/computeapi-compute.service)
                 self.run("tee", str(path), text="1")
 
-    def apply(self, read: Callable[[], Firewall]) -> Firewall:
-        """Make it so. `read` is called when nobody else is at it, so that the last to read is the last to write."""
+    def apply(self, read: Callable[[], Firewall]) -> Applied:
+        """Make it so, but for what is refused. `read` is called when nobody else is at it, so that the last to read is
+        the last to write."""
         with self._lock:
             firewall = read()
-            text = ruleset(firewall)
-            if text != self._applied or not self._in_force():
-                self._applied = ""
-                self.run("nft", "-f", "-", text=text)
-                self._listed = self._list()
-                self._applied = text
-            self._set_addresses({pair.address for pair in firewall.floating})
-            return firewall
+            asked = {pair.address for pair in firewall.floating}
+            missing = {each: why for each in sorted(asked & self._missing) if (why := self._why_not(each))}
+            applied = self._write(_but(firewall, missing))
+            if not applied.whole:
+                missing |= self._set_addresses({pair.address for pair in self._had.floating})
+                if missing:  # nothing is translated for an address that the host does not have
+                    self._put(_but(self._had, missing))
+            self._missing = set(missing)
+            return replace(applied, firewall=firewall, floating={**applied.floating, **missing})
+
+    def _write(self, firewall: Firewall) -> Applied:
+        try:
+            self._put(firewall)
+        except HypervisorGone:
+            raise
+        except HypervisorError as error:
+            return self._write_the_rest(firewall, error)
+        return Applied(firewall)
+
+    def _write_the_rest(self, firewall: Firewall, error: HypervisorError) -> Applied:
+        """What is refused shall not keep the others from what is theirs."""
+        refused = find_refused(firewall, self._refuses)
+        if refused:
+            try:
+                self._put(without(firewall, refused))
+            except HypervisorGone:
+                raise
+            except HypervisorError as other:
+                refused, error = {}, other
+        if not refused:
+            lost = [pair.address for pair in firewall.floating if pair not in self._had.floating]
+            return Applied(firewall, dict.fromkeys(lost, str(error)), whole=str(error))
+        return Applied(
+            firewall,
+            {pair.address: why for pair, why in refused.items() if isinstance(pair, Floating)},
+            {rule: why for rule, why in refused.items() if isinstance(rule, PacketRule)},
+        )
+
+    def _put(self, firewall: Firewall) -> None:
+        text = ruleset(firewall)
+        if text != self._applied or not self._in_force():
+            self._applied = ""
+            self.run("nft", "-f", "-", text=text)
+            self._listed = self._list()
+            self._applied, self._had = text, firewall
+
+    def _refuses(self, firewall: Firewall) -> str:
+        """Why nft would not take it, or ""."""
+        try:
+            self.run("nft", "--check", "-f", "-", text=ruleset(firewall))
+        except HypervisorGone:
+            raise
+        except HypervisorError as error:
+            return str(error)
+        return ""
 
     def _in_force(self) -> bool:
         """Whether both tables are still as we wrote them: somebody may have flushed or changed them."""
@@ -127,18 +184,43 @@ class HostNetwork:
     def _list(self) -> str:
         return "".join(self.run("nft", "--stateless", "list", "table", family, TABLE) for family in ("inet", "bridge"))
 
-    def _set_addresses(self, wanted: set[str]) -> None:
+    def _set_addresses(self, wanted: set[str]) -> dict[str, str]:
+        """The loopback has these of ours and no others. Which it can't have, and why."""
+        ours = self._our_addresses()
+        lines = [f"addr del {address}/32 dev lo\n" for address in sorted(ours - wanted)]
+        lines += [f"addr add {address}/32 dev lo label {nat.LABEL}\n" for address in sorted(wanted - ours)]
+        if not lines:
+            return {}
+        try:
+            self.run("ip", "-force", "-batch", "-", text="".join(lines))
+        except HypervisorGone:
+            raise
+        except HypervisorError:
+            left = self._our_addresses()
+            if left - wanted:
+                raise
+            return {address: self._why_not(address) or "refused for a moment" for address in sorted(wanted - left)}
+        return {}
+
+    def _why_not(self, address: str) -> str:
+        """Why the loopback can't have it, or ""."""
+        try:
+            self.run("ip", "addr", "add", f"{address}/32", "dev", "lo", "label", nat.LABEL)
+        except HypervisorGone:
+            raise
+        except HypervisorError as error:
+            return str(error)
+        self.run("ip", "addr", "del", f"{address}/32", "dev", "lo")  # it comes behind its translation
+        return ""
+
+    def _our_addresses(self) -> set[str]:
         shown = json.loads(self.run("ip", "-j", "addr", "show", "dev", "lo") or "[]")
-        ours = {
+        return {
             entry["local"]
             for device in shown
             for entry in device.get("addr_info", ())
             if entry.get("label") == nat.LABEL
         }
-        lines = [f"addr del {address}/32 dev lo\n" for address in sorted(ours - wanted)]
-        lines += [f"addr add {address}/32 dev lo label {nat.LABEL}\n" for address in sorted(wanted - ours)]
-        if lines:
-            self.run("ip", "-force", "-batch", "-", text="".join(lines))
 
     def masters(self) -> dict[str, str]:
         """The namespace's devices, each with the bridge that it is in, or ""."""
