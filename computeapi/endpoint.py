@@ -8,7 +8,10 @@ load what the URL names (404) → rule (403) → handler → answer. Only this m
 from __future__ import annotations
 
 import io
+import logging
+import random
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +26,8 @@ from computeapi.versions import Version, Versioned
 
 if TYPE_CHECKING:
     from computeapi.services import Services
+
+LOG = logging.getLogger("computeapi.api")
 
 MAX_BODY = 114_688  # bytes; Nova's [oslo_middleware] max_request_body_size
 MAX_DEPTH = 64  # of lists and objects in one another; what writes and words a body goes as deep as it does
@@ -164,8 +169,29 @@ def _versioned(value: Any) -> Versioned | None:
     return value if value is None or isinstance(value, Versioned) else Versioned(value)
 
 
+_TRIES = 5
+_PAUSE = 0.05  # seconds at most, between tries: those who were in each other's way shall not be so again
+
+
 def serve(services: Services, service: str, row: Endpoint, req: falcon.Request, resp: falcon.Response) -> Any:
-    """Answer `req` by `row`. What goes wrong is raised; `app` words it."""
+    """Answer `req` by `row`. What goes wrong is raised; `app` words it.
+
+    Of two whose transactions wait for each other the database ends one: that is done again, from the beginning, unless
+    something of it is there already.
+    """
+    for left in reversed(range(_TRIES)):
+        before = services.db.commits
+        try:
+            return _serve(services, service, row, req, resp)
+        except errors.Collision:
+            if not left or row.streams or services.db.commits != before:
+                raise
+            LOG.info("the transaction stood in another's way; once more")
+        time.sleep(random.uniform(0.0, _PAUSE))  # noqa: S311  (no secret)
+    raise AssertionError
+
+
+def _serve(services: Services, service: str, row: Endpoint, req: falcon.Request, resp: falcon.Response) -> Any:
     state = req.context
     context = authenticate(services, service, row, req)
     version: Version = state.version
@@ -242,7 +268,9 @@ def read_json(req: falcon.Request) -> Any:
     if length is not None and length > MAX_BODY:
         raise errors.TooLarge("Request is too large.")
     kind = (req.content_type or "").split(";")[0].strip().lower()
-    data = req.bounded_stream.read(MAX_BODY + 1)
+    data: bytes | None = getattr(req.context, "read", None)  # by the try before
+    if data is None:
+        data = req.context.read = req.bounded_stream.read(MAX_BODY + 1)
     if len(data) > MAX_BODY:
         raise errors.TooLarge("Request is too large.")
     if not data:

@@ -91,6 +91,10 @@ class Unavailable(Error):
     """The service is not available at this moment; try again later."""
 
 
+class Collision(Unavailable):
+    """The database ended this transaction for another's sake; nothing of it is there, and it can be tried again."""
+
+
 # The most specific class of an error's ancestry wins.
 STATUS: dict[type[Error], tuple[int, str]] = {
     BadRequest: (400, "badRequest"),

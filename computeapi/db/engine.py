@@ -8,6 +8,7 @@ other writers, and the driver's default loses updates. A read alone needs no BEG
 from __future__ import annotations
 
 import select
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,9 @@ _CONNECTING = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
+_COLLISIONS = ("40P01", "40001")  # PostgreSQL: deadlock detected, could not serialize
+_BUSY = "The database is busy; try again."
+_HERE = threading.local()
 
 
 class Database:
@@ -60,15 +64,26 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction: committed at the end, rolled back on any exception."""
+        """One transaction: committed at the end, rolled back on any exception.
+
+        Raises Collision where it stood in another's way, Unavailable where SQLite's others never ended.
+        """
         try:
             with self.engine.begin() as conn:
                 self._begin(conn, "IMMEDIATE")
                 yield conn
         except OperationalError as error:
             if self.is_sqlite and "locked" in str(error.orig):
-                raise errors.Unavailable("The database is busy; try again.", headers={"Retry-After": "1"}) from error
+                raise errors.Unavailable(_BUSY, headers={"Retry-After": "1"}) from error
+            if getattr(error.orig, "sqlstate", None) in _COLLISIONS:
+                raise errors.Collision(_BUSY, headers={"Retry-After": "1"}) from error
             raise
+        _HERE.commits = self.commits + 1
+
+    @property
+    def commits(self) -> int:
+        """How many transactions this thread has committed in its life: the same where nothing was written meanwhile."""
+        return int(getattr(_HERE, "commits", 0))
 
     def _begin(self, conn: Connection, mode: str) -> None:
         """SQLite's driver is told not to. (A listener to SQLAlchemy's "begin" would make every statement dearer.)"""
