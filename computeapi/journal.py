@@ -188,7 +188,7 @@ def record(
     )
     if error:
         ended = {"started_at": moment, "finished_at": moment, "result": "Error", "details": error}
-        conn.execute(insert(ActionEvent).values(action_id=key, seq=1, name=name, **ended))
+        insert_row(conn, ActionEvent, {"action_id": key, "seq": 1, "name": name, **ended})
     return key
 
 
