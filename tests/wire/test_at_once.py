@@ -69,10 +69,10 @@ class Crossing:
         first = (int(name) + self._placed[name]) % 2 == 0
         return host.name if first else {"host1": "host2", "host2": "host1"}[host.name]
 
-    def place(self, *arguments: Any) -> str:
+    def place(self, *arguments: Any, **more: Any) -> str:
         """As the scheduler's."""
         name = threading.current_thread().name
-        host = self._place(*arguments)
+        host = self._place(*arguments, **more)
         self._placed[name] += 1
         if self._placed[name] == 1 and self._crosses:
             self._met.wait(20)
