@@ -307,7 +307,8 @@ class Settings:
     )
     project_networks: str = _option(
         "10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12, 192.0.2.0/24, 192.168.0.0/16, 198.18.0.0/15, 198.51.100.0/24, "
-        "203.0.113.0/24, 2001:db8::/32, fc00::/7",
+        "203.0.113.0/24, 2001:db8::/32, fc00::/7, "
+        "172.0.0.0/24, 2003::/48",  # the last two: the examples of the reference (os-tenant-networks) and of tempest
         "network",
         "Of which addresses projects may make networks with a gateway. Each host with one of these is that gateway and "
         "sends there what it has for these addresses: leave out where the cloud itself is (database, hosts, name "
