@@ -7,11 +7,13 @@ The guest counts its boots in a file on its root disk, so the count tells which 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from computeapi.compute.timeouts import forget_shelved_images
+from computeapi.states import PowerState
 from tests.databases import Engine
 from tests.guest.cloud import Cloud
 from tests.guest.hosts import IsolatedHost, wait_for
@@ -44,6 +46,13 @@ def test_images_and_rebuild(cloud: Cloud, small: str) -> None:
     image = cloud.api.get(f"/images/{image_id}").json["image"]
     assert (image["status"], image["metadata"]["purpose"]) == ("ACTIVE", "test")
     guest.is_("ACTIVE")
+    for action, status, state in (
+        ("suspend", "SUSPENDED", PowerState.SUSPENDED),
+        ("resume", "ACTIVE", PowerState.RUNNING),
+    ):
+        guest.act(**{action: None})
+        guest.is_(status)
+        assert cloud.driver.state(guest.id) == state
     assert guest.booted()["boots"] == "1", "it ran on"
     assert cloud.compute.volumes(guest.id) == ["config", "disk"]
 
@@ -52,6 +61,8 @@ def test_images_and_rebuild(cloud: Cloud, small: str) -> None:
     assert guest.boots_as(2)["name"] == "copied", "the disk of the copy, which had booted once"
     answer = guest.act(rebuild={"imageRef": cloud.tiny})
     guest.boots_as(1)
+    guest.act(reboot={"type": "SOFT"})
+    guest.boots_as(2)
     guest.act(**{"os-stop": None})
     guest.act(createBackup={"name": "daily", "backup_type": "daily", "rotation": 1})
     guest.is_("SHUTOFF")
@@ -98,10 +109,16 @@ def test_rescue(cloud: Cloud, small: str) -> None:
     assert cloud.compute.volumes(guest.id) == ["config", "disk"]
 
 
-def test_shelve(cloud: Cloud, small: str) -> None:
+def test_shelve(cloud: Cloud, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     guest = cloud.boot(small, name="kept")
     guest.boots_as(1)
+    keep = replace(cloud.compute.tools.settings, shelved_offload_time=-1)
+    monkeypatch.setattr(cloud.compute, "tools", replace(cloud.compute.tools, settings=keep))
     guest.act(shelve=None)
+    guest.is_("SHELVED")
+    assert cloud.driver.state(guest.id) == PowerState.SHUTDOWN
+    assert cloud.compute.volumes(guest.id) == ["config", "disk"]
+    guest.act(shelveOffload=None)
     guest.is_("SHELVED_OFFLOADED")
     assert cloud.compute.volumes(guest.id) == []
     assert guest.id not in cloud.driver.list_guests()

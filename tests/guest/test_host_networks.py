@@ -351,6 +351,12 @@ def rules_of(host: IsolatedHost) -> str:
     return host.inside("nft", "--stateless", "list", "ruleset") + host.inside("ip", "-o", "addr", "show", "dev", "lo")
 
 
+def status_of(cloud: Cloud, address: str) -> str:
+    """A floating IP's, in the Networking API."""
+    (shown,) = cloud.api.get(f"{V}/floatingips?floating_ip_address={address}").json["floatingips"]
+    return str(shown["status"])
+
+
 def test_nftables_refuse(
     host: IsolatedHost, cloud: Cloud, red: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,6 +369,9 @@ def test_nftables_refuse(
         rule = allow(cloud, group, protocol="icmp", remote_ip_prefix=f"{FAR}/32")
         red1.guest.act(addFloatingIp={"address": ANOTHER})
         assert rules_of(host) == before
+        assert status_of(cloud, ANOTHER) == "ERROR"
+        log = cloud.api.get(f"/servers/{red1.id}/os-instance-actions").json["instanceActions"]
+        assert (log[0]["action"], log[0]["message"]) == ("addFloatingIp", "Error")
         failed = refused_boot(cloud, name="no-rules", networks=[{"uuid": red[0]["id"]}])
         assert "refused by the test" in failed["fault"]["message"]
         assert rules_of(host) == before
@@ -371,6 +380,7 @@ def test_nftables_refuse(
     assert failed["id"] not in cloud.driver.list_guests()
     put_back(cloud)
     after = rules_of(host)
+    assert status_of(cloud, ANOTHER) == "ACTIVE"
     assert ANOTHER in after and f"ip saddr {FAR}" in after
     assert red1.reads(red2.address)
     red1.guest.act(removeFloatingIp={"address": ANOTHER})

@@ -70,19 +70,24 @@ def private(cloud: Cloud) -> str:
 
 @pytest.fixture(scope="module")
 def fed(cloud: Cloud, host: IsolatedHost, private: str) -> Inside:
-    """A guest that was given files and user data, and was made anew with other files."""
+    """A guest that was given files and user data, and was made anew with other files and the same ephemeral disk."""
     given: dict[str, Any] = {
         "personality": [{"path": "/etc/motd", "contents": encoded("first\n")}],
         "user_data": encoded("#!/bin/sh\necho read $(cat /etc/motd)\n"),
         "networks": [{"uuid": private}],
     }
-    guest = cloud.boot(cloud.flavor(), name="fed", **given)
+    guest = cloud.boot(cloud.flavor(ephemeral_gb=1), name="fed", **given)
     wait_for(lambda: "GUEST-USERDATA read first" in console(guest), "its user data has run, with its file there")
     assert "GUEST-FILE /etc/motd" in console(guest)
     files = [{"path": "/etc/motd", "contents": encoded("second\n")}, {"path": "/srv/a b/c", "contents": encoded("ü")}]
-    guest.act(rebuild={"imageRef": cloud.tiny, "personality": files})
     inside = Inside(guest, host.uri)
     inside.ready()
+    kept = "dd if=/dev/vdb bs=512 count=1 iflag=direct 2>/dev/null"
+    assert inside.run("echo kept | dd of=/dev/vdb conv=fsync && sync")[0] == 0
+    guest.act(rebuild={"imageRef": cloud.tiny, "personality": files, "preserve_ephemeral": True})
+    inside.connect()
+    inside.ready()
+    assert inside.run(kept)[1].startswith("kept\n"), "its ephemeral disk is the same"
     return inside
 
 

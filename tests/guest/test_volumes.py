@@ -212,7 +212,8 @@ def test_at_every_start(cloud: Cloud, pair: tuple[Inside, Inside]) -> None:
     said = second.guest.boots_as(boots + 1)
     assert said[device] == str(GIB)
     second.guest.act(**{"os-stop": None})
-    attach(second.guest, other)
+    second.guest.act(attach={"volume_id": other, "device": "/dev/vdc"})
+    assert status(cloud, other) == "in-use"
     detach(second.guest, volume_id)
     second.guest.act(**{"os-start": None})
     said = second.guest.boots_as(boots + 2)
