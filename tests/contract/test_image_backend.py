@@ -196,7 +196,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(cloud: Cloud) -> None:
 
 
 def _wait(true: Callable[[], bool]) -> None:
-    for _ in range(200):
+    for _ in range(600):
         if true():
             return
         threading.Event().wait(0.05)

@@ -26,6 +26,10 @@ class Domain:
         """It goes on."""
         self.resumed = True
 
+    def agentSetResponseTimeout(self, _seconds: int, _flags: int) -> None:
+        """No agent is there."""
+        raise libvirt.libvirtError("no agent")
+
     def UUIDString(self) -> str:
         """An id."""
         return "00000000-0000-4000-8000-000000000000"

@@ -350,8 +350,5 @@ def _row(row: Any) -> Row:
 def _stored(values: Mapping[str, Any]) -> Row:
     stored = dict(values)
     if "extra" in stored:
-        try:  # four levels deeper than it is, so that an answer which has it is not too deep for orjson (254 levels)
-            stored["extra_json"] = orjson.dumps([[[[stored.pop("extra")]]]])[4:-4].decode("utf-8")
-        except orjson.JSONEncodeError:
-            raise errors.BadRequest("The request's attributes are nested too deeply.") from None
+        stored["extra_json"] = orjson.dumps(stored.pop("extra")).decode("utf-8")
     return stored
