@@ -247,6 +247,7 @@ def test_what_does_not_pass_is_given_up(
 
 
 HOST_CALLS = {"list_guests"}  # that no operation makes
+HINTING = ("attach_interface", "detach_interface", "delete")  # beside them the host's filters follow, by a question
 
 
 @every_operation
@@ -256,7 +257,8 @@ def test_each_call_of_the_hypervisor_fails(world: World, operation: str) -> None
     server = begin(world, case)
     beginning = world.snapshot()
     undisturbed(world)
-    methods = sorted(set(world.victim.driver.calls) - HOST_CALLS)
+    calls = set(world.victim.driver.calls) - HOST_CALLS
+    methods = sorted(calls - {"apply_firewall"} if operation in HINTING else calls)
     assert methods
     for method in methods:
         error = HypervisorError(f"no {method}")
