@@ -256,6 +256,8 @@ def _negotiate(req: falcon.Request) -> None:
 def _log(req: falcon.Request, resp: falcon.Response, took: float) -> None:
     """The access log's line; its facts are there for JSON as well."""
     method, path, status, client = req.method, req.path, resp.status, req.remote_addr
+    if req.uri_template and req.uri_template.endswith("/{token}"):  # it opens somebody's console
+        path = path.rpartition("/")[0] + "/{token}"
     extra = {"method": method, "path": path, "status": status, "ms": round(took, 1), "client": client}
     LOG.info('%s "%s %s" %s %.1f ms', client, method, path, status, took, extra=extra)
 

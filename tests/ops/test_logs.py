@@ -94,6 +94,13 @@ def test_access_line(lines: pytest.CaptureFixture[str], api: Api) -> None:
     assert "secret" not in str(line) and api.token not in str(line)
 
 
+def test_a_consoles_token_is_in_no_line(lines: pytest.CaptureFixture[str], api: Api) -> None:
+    logs.configure()
+    api.become("admin").get("/os-console-auth-tokens/secret")
+    said = lines.readouterr().err
+    assert '"GET /v2.1/os-console-auth-tokens/{token}" 404' in said and "secret" not in said
+
+
 def test_a_path_forges_no_line(lines: pytest.CaptureFixture[str], api: Api) -> None:
     logs.configure()
     for path in ("/v2.1/x%0aforged", "/servers/x%0aforged", "/servers/x%1b[31m%0d"):
