@@ -292,6 +292,21 @@ def enqueue(
 ) -> int:
     """Write the work down for `host`, and wake it; `hosts` are the source and the destination where it needs two."""
     lands = landing(action, server) | ({"hosts": dict(hosts)} if hosts else {})
+    payload = dict(payload) if payload else None
+    return _write_down(conn, desk, context, server, action.log, action.operation, host, payload, lands=lands)
+
+
+def _write_down(
+    conn: Connection,
+    desk: Desk,
+    context: Context,
+    server: ServerRow,
+    name: str,
+    operation: str,
+    host: str,
+    payload: dict[str, Any] | None,
+    **more: Any,
+) -> int:
     key = journal.enqueue(
         conn,
         desk.seal,
@@ -300,11 +315,11 @@ def enqueue(
         request_id=context.request_id,
         project_id=context.project_id,
         user_id=context.user_id,
-        name=action.log,
-        operation=action.operation,
+        name=name,
+        operation=operation,
         host=host,
-        payload=dict(payload) if payload else None,
-        lands=lands,
+        payload=payload,
+        **more,
     )
     desk.db.notify(conn, host)
     return key
@@ -390,20 +405,8 @@ def follow(
     if server.host is None:
         record(conn, context, server, name)
         return
-    journal.enqueue(
-        conn,
-        services.seal,
-        server_id=server.id,
-        server_uuid=server.uuid,
-        request_id=context.request_id,
-        project_id=context.project_id,
-        user_id=context.user_id,
-        name=name,
-        operation=journal.APPLY_NETWORK,
-        host=server.host,
-        payload={"address": address} if address else None,
-    )
-    services.db.notify(conn, server.host)
+    payload = {"address": address} if address else None
+    _write_down(conn, services, context, server, name, journal.APPLY_NETWORK, server.host, payload)
 
 
 def _no_host(conn: Connection, services: Services, context: Context, server: ServerRow, error: NoValidHost) -> None:
@@ -458,15 +461,7 @@ def _begin_delete(conn: Connection, services: Services, context: Context, server
     if server.host is not None:
         enqueue(conn, services, context, server, action, server.host, {"nics": left})
         return
-    journal.record(
-        conn,
-        server_id=server.id,
-        server_uuid=server.uuid,
-        request_id=context.request_id,
-        project_id=context.project_id,
-        user_id=context.user_id,
-        name=action.log,
-    )
+    record(conn, context, server, action.log)
 
 
 def _let_go_ports(conn: Connection, neutron: Neutron, context: Context, server: ServerRow) -> None:
@@ -486,22 +481,8 @@ def clean_up(
 
     Payload: `nics` (network and MAC of what it promised), `disks`: the volumes too, `stop`: only switch the guest off.
     """
-    journal.enqueue(
-        conn,
-        desk.seal,
-        server_id=server.id,
-        server_uuid=server.uuid,
-        request_id=context.request_id,
-        project_id=context.project_id,
-        user_id=context.user_id,
-        name="clean_up",
-        operation=hosts.CLEAN_UP,
-        host=host,
-        payload=dict(payload),
-        lands={"hosts": {"here": host}},
-        aside=True,
-    )
-    desk.db.notify(conn, host)
+    lands = {"hosts": {"here": host}}
+    _write_down(conn, desk, context, server, "clean_up", hosts.CLEAN_UP, host, dict(payload), lands=lands, aside=True)
 
 
 def _is_deferred(services: Services, server: ServerRow, action: Action) -> bool:

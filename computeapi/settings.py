@@ -76,6 +76,11 @@ _NETWORKS = (_are_networks, "networks with commas between, such as 10.0.0.0/8, f
 _URL = (_is_url, "a URL that begins with http:// or https://")
 
 
+def private(path: str, flags: int) -> int:
+    """For `open(…, opener=private)`: a new file is its owner's alone (mode 0600), whatever the umask."""
+    return os.open(path, flags, 0o600)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything an operator can set. Times are in seconds unless the name says otherwise."""

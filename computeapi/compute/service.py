@@ -34,7 +34,7 @@ from computeapi.db.engine import AWAY, Database
 from computeapi.db.models import Host
 from computeapi.journal import Entry
 from computeapi.sealing import Seal
-from computeapi.settings import Settings
+from computeapi.settings import Settings, private
 from computeapi.virt.base import Event, HostInfo, Hypervisor, HypervisorError
 from computeapi.virt.firewall import LocalNetwork
 from computeapi.wake import Waker
@@ -137,7 +137,8 @@ class ComputeService:
         directory = self._settings.state_path
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"compute-{self._host}.lock"
-        self._lock_file = open(path, "a+", opener=_private)  # noqa: SIM115  (kept open)
+        # Whoever may read it may lock it, and then there would be no service.
+        self._lock_file = open(path, "a+", opener=private)  # noqa: SIM115  (kept open)
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -376,11 +377,6 @@ def visit(settings: Settings, db: Database, driver: Hypervisor, images: ImageBac
     volumes = volume.load(settings, db, seal)
     neutron = network.load(settings)
     return Tools(settings, db, seal, driver, images, volumes, settings.host_name, epoch, neutron=neutron)
-
-
-def _private(path: str, flags: int) -> int:
-    """For `open`: a file of ours alone. Whoever may read a file may lock it, and then there would be no service."""
-    return os.open(path, flags, 0o600)
 
 
 def _register(conn: Connection, settings: Settings, name: str, info: HostInfo | None) -> int:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from computeapi import errors
 from computeapi.backends.image.base import ID
+from computeapi.settings import private
 from computeapi.virt.images import HEADER_BYTES
 
 CHUNK = 1024 * 1024  # bytes
@@ -105,16 +106,11 @@ def _create_locked(directory: Path, image_id: str) -> tuple[Path, FileIO]:
     """A new file with its lock held. `abandoned` may come between the two and take it away, so look again."""
     while True:
         path = directory / f".{image_id}.{secrets.token_hex(4)}.part"
-        file = open(path, "xb", buffering=0, opener=_private)  # noqa: SIM115  (closed by Draft)
+        file = open(path, "xb", buffering=0, opener=private)  # noqa: SIM115  (closed by Draft)
         fcntl.flock(file, fcntl.LOCK_EX)
         if path.exists():
             return path, file
         file.close()
-
-
-def _private(path: str, flags: int) -> int:
-    """For `open`: a file of ours alone, whatever the umask. Others of this machine may not see a project's image."""
-    return os.open(path, flags, 0o600)
 
 
 class ImageFiles:

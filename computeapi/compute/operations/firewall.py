@@ -146,6 +146,8 @@ def _tell_owners(tools: Tools, taps: dict[str, tuple[PacketRule, str]]) -> None:
 
 
 def _note_floating(tools: Tools, applied: Applied) -> None:
+    if not applied.firewall.floating:
+        return
     with tools.db.read() as conn:
         rows = queries.floating(conn, tools.host)
     asked = {(pair.address, pair.fixed) for pair in applied.firewall.floating}
