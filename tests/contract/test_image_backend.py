@@ -185,6 +185,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(cloud: Cloud) -> None:
 
     def chunks() -> Iterator[bytes]:
         yield DATA
+        _wait(lambda: cloud.backend.show(me, image_id).status == "saving")
         raise ZeroDivisionError
 
     with pytest.raises((ZeroDivisionError, errors.Unavailable)):
