@@ -70,7 +70,7 @@ def put(
     server: ServerRow | None = None,
 ) -> int:
     """Put a question to a host, and wait for nothing; the key of its row."""
-    key = journal.enqueue(
+    return journal.enqueue(
         conn,
         services.seal,
         server_id=server.id if server else None,
@@ -84,8 +84,6 @@ def put(
         payload=payload,
         hidden=True,
     )
-    services.db.notify(conn, host)
-    return key
 
 
 def _wait(services: Services, key: int, host: str) -> tuple[str, Any, str | None]:

@@ -24,6 +24,7 @@ from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from computeapi import clock
+from computeapi.db.engine import wake
 from computeapi.db.models import Action, ActionEvent, Host
 from computeapi.db.models.journal import CANCELLED, FAILED, FINISHED, PENDING, RUNNING
 from computeapi.db.queries.common import insert_row, table_of
@@ -122,10 +123,11 @@ def enqueue(
     hidden: bool = False,
     aside: bool = False,
 ) -> int:
-    """Write down work for `host`, on a server or on a volume; the row's key.
+    """Write down work for `host`, on a server or on a volume, and wake it; the row's key.
 
     A hidden row is a question: no lane, not in the action log. `aside`: beside the server's own (Entry.aside).
     """
+    wake(conn, host)
     moment = clock.now()
     lane = server_id if volume_key is None else volume_lane(volume_key)
     if aside and server_id is not None:
@@ -404,6 +406,7 @@ def _write(conn: Connection, entry: Entry, columns: dict[str, Any]) -> None:
 def hand_over(conn: Connection, entry: Entry, host: str) -> None:
     """The next step is another host's: from now on the row waits there. Raises Fenced."""
     hold(conn, entry, state=PENDING, running=None, queue=host)
+    wake(conn, host)
 
 
 def begin_step(conn: Connection, entry: Entry, name: str, host: str, *, undo: bool = False) -> int:

@@ -307,7 +307,7 @@ def _write_down(
     payload: dict[str, Any] | None,
     **more: Any,
 ) -> int:
-    key = journal.enqueue(
+    return journal.enqueue(
         conn,
         desk.seal,
         server_id=server.id,
@@ -321,8 +321,6 @@ def _write_down(
         payload=payload,
         **more,
     )
-    desk.db.notify(conn, host)
-    return key
 
 
 def landing(action: Action, server: ServerRow) -> dict[str, Any]:

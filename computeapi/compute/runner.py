@@ -185,7 +185,6 @@ def _hand_over(work: Job, host: str) -> None:
             journal.close(conn, entry, error=_DELETED, cancelled=True)
         else:
             journal.hand_over(conn, entry, host)
-            tools.db.notify(conn, host)
             entry.closed = HANDED_OVER
 
 
@@ -279,7 +278,6 @@ def _unwind(work: Job, operation: Operation[Any]) -> None:
             else:
                 with tools.db.write() as conn:
                     journal.hand_over(conn, entry, place)
-                    tools.db.notify(conn, place)
                     entry.closed = HANDED_OVER
                 return
             continue

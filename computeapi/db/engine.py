@@ -34,6 +34,8 @@ _CONNECTING = {
 _COLLISIONS = ("40P01", "40001")  # PostgreSQL: deadlock detected, could not serialize
 _BUSY = "The database is busy; try again."
 _HERE = threading.local()
+_WOKEN = "woken"
+_NOTIFY = text("SELECT pg_notify('computeapi', host) FROM unnest(CAST(:hosts AS text[])) AS host")
 
 
 class Database:
@@ -71,7 +73,12 @@ class Database:
         try:
             with self.engine.begin() as conn:
                 self._begin(conn, "IMMEDIATE")
-                yield conn
+                try:
+                    yield conn
+                finally:
+                    hosts = conn.info.pop(_WOKEN, None)
+                if hosts and self.is_postgresql:
+                    conn.execute(_NOTIFY, {"hosts": sorted(hosts)})
         except OperationalError as error:
             if self.is_sqlite and "locked" in str(error.orig):
                 raise errors.Unavailable(_BUSY, headers={"Retry-After": "1"}) from error
@@ -95,14 +102,14 @@ class Database:
         if self.is_postgresql:
             conn.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
 
-    def notify(self, conn: Connection, channel: str) -> None:
-        """Wake those who listen, when this transaction commits. SQLite's watchers see the commit itself."""
-        if self.is_postgresql:
-            conn.execute(text("SELECT pg_notify('computeapi', :channel)"), {"channel": channel})
-
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
+
+
+def wake(conn: Connection, *hosts: str) -> None:
+    """Wake the compute services of these hosts when the `Database.write()` commits. SQLite's see the commit itself."""
+    conn.info.setdefault(_WOKEN, set()).update(hosts)
 
 
 def _sqlite(url: str, synchronous: str, pool_size: int) -> Engine:

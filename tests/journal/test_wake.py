@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 
-from computeapi.db.engine import Database
+from computeapi.db.engine import Database, wake
 from computeapi.wake import Waker
 from tests.journal.world import add_host
 
@@ -46,7 +46,7 @@ def waited(waker: Waker, action: Callable[[], None], seconds: float = LONG) -> f
 def test_a_commit_wakes(db: Database, waker: Waker) -> None:
     def write() -> None:
         with db.write() as conn:
-            db.notify(conn, "host1")
+            wake(conn, "host1")
             if db.is_sqlite:
                 conn.execute(text("CREATE TABLE something (x INTEGER)"))
 
@@ -56,7 +56,7 @@ def test_a_commit_wakes(db: Database, waker: Waker) -> None:
 def test_a_commit_before_the_wait_wakes(db: Database, waker: Waker) -> None:
     add_host(db, "host9")
     with db.write() as conn:
-        db.notify(conn, "host1")
+        wake(conn, "host1")
     began = time.monotonic()
     waker.wait(LONG)
     assert time.monotonic() - began < LONG / 2
@@ -87,7 +87,7 @@ def test_nothing_happens(waker: Waker) -> None:
 def test_what_is_rolled_back_does_not_wake(db: Database, waker: Waker) -> None:
     def nearly() -> None:
         with pytest.raises(ZeroDivisionError), db.write() as conn:
-            db.notify(conn, "host1")
+            wake(conn, "host1")
             raise ZeroDivisionError
 
     assert waited(waker, nearly, 0.6) > 0.55
@@ -99,7 +99,7 @@ def test_a_hint_for_another_host_does_not_wake(db: Database, waker: Waker) -> No
 
     def other() -> None:
         with db.write() as conn:
-            db.notify(conn, "host2")
+            wake(conn, "host2")
 
     assert waited(waker, other, 0.6) > 0.55
 

@@ -267,7 +267,6 @@ class EmbeddedVolumes(Attachments):
             payload=dict(payload) if payload else None,
             lands=lands,
         )
-        self.db.notify(conn, host)
 
     def _host(self, conn: Connection, row: VolumeRow) -> str:
         """Who works on it: the host whose guest has it, else its own; where hosts share, any that is up."""

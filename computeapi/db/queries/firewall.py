@@ -22,12 +22,12 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    text,
     union_all,
     update,
 )
 
 from computeapi import clock
+from computeapi.db.engine import wake
 from computeapi.db.models import (
     Action,
     Allocation,
@@ -101,9 +101,6 @@ def tell(conn: Connection, hosts: Select[Any], given: Mapping[str, Any] | None =
     tell_hosts(conn, [name for name in conn.execute(hosts, given or {}).scalars() if name])
 
 
-_NOTIFY = text("SELECT pg_notify('computeapi', name) FROM unnest(CAST(:names AS text[])) AS name")
-
-
 def tell_hosts(conn: Connection, names: list[str]) -> None:
     """Tell these hosts."""
     if not names:
@@ -123,8 +120,7 @@ def tell_hosts(conn: Connection, names: list[str]) -> None:
         for name in names
     ]
     insert_rows(conn, Action, rows)
-    if conn.dialect.name == "postgresql":  # as Database.notify, which not every caller has
-        conn.execute(_NOTIFY, {"names": names})
+    wake(conn, *names)
 
 
 def forget_hints(conn: Connection, host: str) -> None:
