@@ -77,16 +77,16 @@ def test_clients_path(admin: Api, path: str) -> None:
     tied = make(admin, path)
     shown = {
         "id": made["uuid"],
-        "host": "host",
-        "task_state": None,
-        "cpus": 8,
-        "memory_mb": 8192,
-        "disk_gb": 128,
+        "host": "IRONIC MANAGED",
+        "task_state": "available",
+        "cpus": "8",
+        "memory_mb": "8192",
+        "disk_gb": "128",
         "interfaces": [{"address": MAC}],
     }
     answer = admin.get(ALL)
     assert answer.status_code == 200
-    assert answer.json == {"nodes": [shown, {**shown, "id": tied["uuid"], "interfaces": []}]}
+    assert answer.json == {"nodes": [shown, {**shown, "id": tied["uuid"], "task_state": "active", "interfaces": []}]}
     for identifier in ("1", made["uuid"]):
         answer = admin.get(f"{ALL}/{identifier}")
         assert (answer.status_code, answer.json) == (200, {"node": {**shown, "instance_uuid": None}})

@@ -63,6 +63,31 @@ def delete(api: Api, compute: Compute, server_id: str) -> None:
     assert compute.server(server_id).deleted
 
 
+def test_as_old_clients_ask(api: Api, compute: Compute, base_image: str, flavor: str) -> None:
+    """At os-volumes_boot, which is servers under another name, with the actions that Nova has there."""
+    body = {"name": "web", "flavorRef": flavor, "block_device_mapping_v2": [from_image(base_image, 2)]}
+    answer = api.post("/os-volumes_boot", {"server": body})
+    assert answer.status_code == 202, answer.text
+    server_id = answer.json["server"]["id"]
+    assert answer.headers["Location"].endswith(f"/servers/{server_id}")
+    compute.work()
+    assert shown(api, server_id)
+    assert api.get("/os-volumes_boot").json == api.get("/servers").json
+    assert api.get("/os-volumes_boot/detail").json == api.get("/servers/detail").json
+    one = f"/os-volumes_boot/{server_id}"
+    assert api.get(one).json == api.get(f"/servers/{server_id}").json
+    assert api.put(one, {"server": {"name": "other"}}).json["server"]["name"] == "other"
+    assert api.post(f"{one}/action", {"os-stop": None}).status_code == 202
+    compute.work()
+    assert compute.server(server_id).vm_state == "stopped"
+    assert api.post(f"{one}/action", {"pause": None}).status_code == 400, "Nova has it at servers alone"
+    assert api.become("member").get(one).status_code == 404
+    assert api.post("/os-volumes_boot", {"server": {"name": "web"}}).status_code == 400
+    assert api.delete(one).status_code == 204
+    compute.work()
+    assert compute.server(server_id).deleted
+
+
 @pytest.mark.parametrize("goes", [True, False])
 def test_from_an_image(api: Api, compute: Compute, base_image: str, flavor: str, goes: bool) -> None:
     server_id = booted(api, compute, flavor, from_image(base_image, 2, delete_on_termination=goes))

@@ -2,7 +2,7 @@
 """os-baremetal-nodes: physical machines that the operator writes down.
 
 As documented, below a server: the nodes tied to it, with all their fields. At `os-baremetal-nodes`, where clients ask:
-all nodes; list and show with the fields that Nova 2.1 has there (baremetal_nodes.py of Nova 13).
+all nodes; list and show as Nova 2.1 gives them there, where it says on what Ironic told it (baremetal_nodes.py).
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ def _full(node: NodeRow, interfaces: Sequence[InterfaceRow]) -> Json:
 
 
 def _short(node: NodeRow, interfaces: Sequence[InterfaceRow]) -> Json:
-    """As Nova 2.1 shows it."""
+    """As Nova 2.1 shows it: numbers as text, no host's name, and as its state the word that Ironic has for it."""
     return {
         "id": node.uuid,
-        "host": node.service_host,
-        "task_state": node.task_state,
-        "cpus": node.cpus,
-        "memory_mb": node.memory_mb,
-        "disk_gb": node.local_gb,
+        "host": "IRONIC MANAGED",
+        "task_state": node.task_state or ("available" if node.server_uuid is None else "active"),
+        "cpus": str(node.cpus),
+        "memory_mb": str(node.memory_mb),
+        "disk_gb": str(node.local_gb),
         "interfaces": [{"address": interface.address} for interface in interfaces],
     }
 

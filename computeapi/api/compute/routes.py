@@ -213,3 +213,21 @@ COMPUTE: dict[str, dict[str, Endpoint]] = {
     # --- operator ---
     **OPERATOR,
 }
+
+# Servers under another name: where python-novaclient before 8 boots those that get volumes (nova's volumes_boot.py).
+_BOOT = "/os-volumes_boot"
+_BOOT_ACTIONS = (
+    "confirmResize",
+    "createImage",
+    "os-start",
+    "os-stop",
+    "reboot",
+    "rebuild",
+    "resize",
+    "revertResize",
+)
+COMPUTE |= {_BOOT + end: COMPUTE["/servers" + end] for end in ("", "/detail", "/{server_id}")} | {
+    _BOOT + "/{server_id}/action": {
+        "POST": actions({name: server_actions.SERVER_ACTIONS[name] for name in _BOOT_ACTIONS})
+    }
+}
