@@ -120,15 +120,18 @@ class World:
             ("subnet", {"ip_version": 4, "cidr": "192.0.2.0/24"}),
             ("port", {}),
             ("router", {"name": "router"}),
+            ("subnetpool", {"prefixes": ["198.51.100.0/24"]}),
+            ("address_scope", {"ip_version": 4}),
         ):
-            if f"/v2.0/{noun}s" not in ROUTES.get("network", {}):
+            path = f"{noun.replace('_', '-')}s"
+            if f"/v2.0/{path}" not in ROUTES.get("network", {}):
                 continue
             if noun in ("subnet", "port"):
                 attributes = attributes | {"network_id": made["networks"]}
             body = {noun: attributes | {"project_id": self.project_id}}
-            answer = self.personas["admin"].post(f"/network/v2.0/{noun}s", body)
+            answer = self.personas["admin"].post(f"/network/v2.0/{path}", body)
             assert answer.status_code == 201, answer.text
-            made[f"{noun}s"] = answer.json[noun]["id"]
+            made[path] = answer.json[noun]["id"]
         return made
 
     def _fill_volumes(self, db: Database) -> dict[str, str]:

@@ -237,9 +237,13 @@ def test_the_gateway_moves(api: Api) -> None:
         ({"ip_version": 5}, 400, "HTTPBadRequest"),
         ({"ip_version": "x"}, 400, "HTTPBadRequest"),
         ({"cidr": None}, 400, "BadRequest"),
-        ({"prefixlen": 24}, 400, "HTTPBadRequest"),
-        ({"use_default_subnetpool": True}, 400, "HTTPBadRequest"),
-        ({"subnetpool_id": str(uuid.uuid4())}, 400, "HTTPBadRequest"),
+        ({"prefixlen": 24}, 400, "BadRequest"),
+        ({"prefixlen": 129}, 400, "HTTPBadRequest"),
+        ({"cidr": None, "prefixlen": 24}, 400, "BadRequest"),
+        ({"use_default_subnetpool": True}, 400, "BadRequest"),
+        ({"subnetpool_id": "x"}, 400, "HTTPBadRequest"),
+        ({"subnetpool_id": str(uuid.uuid4())}, 404, "SubnetPoolNotFound"),
+        ({"subnetpool_id": str(uuid.uuid4()), "use_default_subnetpool": True}, 400, "BadRequest"),
         ({"gateway_ip": "10.6.0.1"}, 400, "InvalidInput"),
         ({"gateway_ip": "10.5.0.255"}, 400, "InvalidInput"),
         ({"gateway_ip": "x"}, 400, "HTTPBadRequest"),
@@ -611,12 +615,19 @@ def test_tags(api: Api) -> None:
     assert api.put(f"{path}/tags", {"tags": ["a", "b", "a"]}).json == {"tags": ["a", "b"]}
     assert api.put(f"{path}/tags/c").status_code == 201
     assert api.get(f"{path}/tags").json == {"tags": ["a", "b", "c"]}
+    assert api.get(path).json["network"]["tags"] == ["a", "b", "c"]
     assert api.get(f"{path}/tags/c").status_code == 204
     for query, count in (("tags=a,b", 1), ("tags=a,z", 0), ("tags-any=a,z", 1), ("not-tags=a", 0), ("tags=A", 0)):
         assert len(api.get(f"{V}/networks?{query}").json["networks"]) == count, query
     assert api.delete(f"{path}/tags/c").status_code == 204
     refused(api.delete(f"{path}/tags/c"), 404, "TagNotFound")
     refused(api.get(f"{path}/tags/c"), 404, "TagNotFound")
+    assert api.post(f"{path}/tags", {"tags": ["z", "b"]}).json == {"tags": ["z", "b"]}
+    assert api.post(f"{path}/tags", {"tags": []}).json == {"tags": []}
+    assert api.get(f"{path}/tags").json == {"tags": ["a", "b", "z"]}
+    refused(api.post(f"{path}/tags", {"tags": [str(n) for n in range(48)]}), 400, "HTTPBadRequest")
+    refused(api.post(f"{path}/tags", {"tags": "a"}), 400, "HTTPBadRequest")
+    assert api.become("member").post(f"{path}/tags", {"tags": ["a"]}).status_code == 404
     for body in ({"tags": "a"}, {"tags": [5]}, {}, None, {"tags": [str(n) for n in range(51)]}):
         refused(api.put(f"{path}/tags", body), 400, "HTTPBadRequest")
     assert api.delete(f"{path}/tags").status_code == 204

@@ -154,6 +154,14 @@ def integer(least: int, most: int) -> Callable[[Any], int]:
     return convert
 
 
+def version(value: Any) -> int:
+    """Of IP: 4 or 6, also as text."""
+    found = integer(4, 6)(value)
+    if found == 5:
+        raise ValueError(f"{_shown(value)} is not in [4, 6]")
+    return found
+
+
 def or_none(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """That, or null."""
     return lambda value: None if value is None else convert(value)

@@ -12,10 +12,12 @@ _UPDATED = "2026-11-23T00:00:00-00:00"
 
 # alias → (name, description)
 EXTENSIONS: dict[str, tuple[str, str]] = {
+    "address-scope": ("Address scope", "Subnet pools that share no address."),
     "agent": ("agent", "The list of agents, which is empty."),
     "allowed-address-pairs": ("Allowed Address Pairs", "Addresses that a port may use beside its own."),
     "availability_zone": ("Availability Zone", "The zones there are."),
     "binding": ("Port Binding", "Administrators see where a port is."),
+    "default-subnetpools": ("Default Subnetpools", "A pool that subnets are cut from where they name none."),
     "ext-gw-mode": ("Neutron L3 Configurable external gateway mode", "Whether a router translates what goes out."),
     "external-net": ("Neutron external network", "Networks that lead out of the cloud."),
     "extra_dhcp_opt": ("Neutron Extra DHCP options", "What DHCP shall tell a port beside its address."),
@@ -25,6 +27,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
         "Routes of a router are added and removed by themselves.",
     ),
     "fip-port-details": ("Floating IP Port Details Extension", "Floating IPs tell about their port."),
+    "ip-substring-filtering": ("IP address substring filtering", "Ports are found by a piece of an address."),
     "net-mtu": ("Network MTU", "A network's MTU can be seen."),
     "net-mtu-writable": ("Network MTU (writable)", "A network's MTU can be set."),
     "network-ip-availability": ("Network IP Availability", "How many addresses are in use."),
@@ -40,11 +43,14 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "router_availability_zone": ("Router Availability Zone", "Routers say their zones."),
     "security-group": ("security-group", "Groups of rules that say what gets through to a port."),
     "security-groups-normalized-cidr": ("Normalized CIDR field for security group rules", "Rules show it."),
+    "service-type": ("Neutron Service Type Management", "The list of service providers, which is empty."),
     "sorting": ("Sorting support", "Lists can be sorted."),
     "standard-attr-description": ("standard-attr-description", "Resources have a description."),
     "standard-attr-revisions": ("Resource revision numbers", "Resources count their changes."),
     "standard-attr-tag": ("Tag support for resources with standard attribute", "Resources can be tagged."),
     "standard-attr-timestamp": ("Resource timestamps", "Resources say when they were made and changed."),
+    "subnet_allocation": ("Subnet Allocation", "Subnets are cut from pools."),
+    "tag-creation": ("Tag creation extension", "Several tags are added at once."),
 }
 
 
@@ -60,7 +66,17 @@ def versions(call: Call) -> dict[str, Any]:
 
 def resources(call: Call) -> dict[str, Any]:
     """GET /v2.0/."""
-    names = ("network", "subnet", "port", "router", "security-group", "security-group-rule", "floatingip")
+    names = (
+        "network",
+        "subnet",
+        "subnetpool",
+        "address-scope",
+        "port",
+        "router",
+        "security-group",
+        "security-group-rule",
+        "floatingip",
+    )
     return {
         "resources": [
             {"links": [{"rel": "self", "href": f"{_url(call)}/{name}s"}], "name": name, "collection": f"{name}s"}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from computeapi.api.network import (
+    address_scopes,
     discovery,
     extras,
     floating_ips,
@@ -14,6 +15,7 @@ from computeapi.api.network import (
     quotas,
     routers,
     security_groups,
+    subnet_pools,
     subnets,
     tags,
     views,
@@ -24,6 +26,7 @@ from computeapi.db.queries.floating_ips import FLOATING_IPS
 from computeapi.db.queries.networks import NETWORKS, PORTS, ROUTERS, SUBNETS, Kind
 from computeapi.db.queries.security_groups import RULES as GROUP_RULES
 from computeapi.db.queries.security_groups import SECURITY_GROUPS
+from computeapi.db.queries.subnet_pools import ADDRESS_SCOPES, SUBNET_POOLS
 from computeapi.endpoint import ANY_TOKEN, PUBLIC, Endpoint, endpoint
 
 Table = dict[str, dict[str, Endpoint]]
@@ -34,22 +37,31 @@ _AVAILABILITY = "get_network_ip_availability"
 
 
 def _resource(kind: Kind, noun: str, module: ModuleType, view: View) -> Table:
-    """The lines of one noun: list, create; show, update, delete; tags."""
+    """The lines of one noun: list, create; show, update, delete."""
     plural, loads = f"{noun}s", load(kind)
-    read, write = f"get_{noun}", f"update_{noun}"
     path = plural.replace("_", "-")
     return {
         f"/v2.0/{path}": {
-            "GET": endpoint(index(kind, plural, view), read),
+            "GET": endpoint(index(kind, plural, view), f"get_{noun}"),
             "POST": endpoint(module.create, f"create_{noun}", status=201),
         },
         f"/v2.0/{path}/{{id}}": {
-            "GET": endpoint(show(kind, noun, view), read, loads=loads),
-            "PUT": endpoint(module.change, write, loads=loads),
+            "GET": endpoint(show(kind, noun, view), f"get_{noun}", loads=loads),
+            "PUT": endpoint(module.change, f"update_{noun}", loads=loads),
             "DELETE": endpoint(module.remove, f"delete_{noun}", loads=loads, status=204),
         },
+    }
+
+
+def _tagged(kind: Kind, noun: str, module: ModuleType, view: View) -> Table:
+    """The same, and those of its tags."""
+    loads, write = load(kind), f"update_{noun}"
+    path = f"{noun}s".replace("_", "-")
+    return {
+        **_resource(kind, noun, module, view),
         f"/v2.0/{path}/{{id}}/tags": {
             "GET": endpoint(tags.index, READ_TAGS, loads=loads),
+            "POST": endpoint(tags.add_all(kind), write, loads=loads),
             "PUT": endpoint(tags.replace(kind), write, loads=loads),
             "DELETE": endpoint(tags.clear(kind), write, loads=loads, status=204),
         },
@@ -79,10 +91,12 @@ NETWORK: Table = {
     "/v2.0/extensions": {"GET": endpoint(discovery.extensions, ANY_TOKEN)},
     "/v2.0/extensions/{alias}": {"GET": endpoint(discovery.extension, ANY_TOKEN)},
     # --- networks, subnets, ports, routers ---
-    **_resource(NETWORKS, "network", networks, views.networks),
-    **_resource(SUBNETS, "subnet", subnets, views.subnets),
-    **_resource(PORTS, "port", ports, views.ports),
-    **_resource(ROUTERS, "router", routers, views.routers),
+    **_tagged(NETWORKS, "network", networks, views.networks),
+    **_tagged(SUBNETS, "subnet", subnets, views.subnets),
+    **_tagged(SUBNET_POOLS, "subnetpool", subnet_pools, subnet_pools.view),
+    **_resource(ADDRESS_SCOPES, "address_scope", address_scopes, address_scopes.view),
+    **_tagged(PORTS, "port", ports, views.ports),
+    **_tagged(ROUTERS, "router", routers, views.routers),
     "/v2.0/routers/{id}/add_router_interface": {
         "PUT": endpoint(routers.add_interface, "add_router_interface", loads=load(ROUTERS))
     },
@@ -94,7 +108,7 @@ NETWORK: Table = {
         "PUT": endpoint(routers.remove_routes, "remove_extraroutes", loads=load(ROUTERS))
     },
     # --- security groups ---
-    **_resource(SECURITY_GROUPS, "security_group", security_groups, security_groups.view),
+    **_tagged(SECURITY_GROUPS, "security_group", security_groups, security_groups.view),
     "/v2.0/security-groups": {
         "GET": endpoint(security_groups.index, "get_security_group"),
         "POST": endpoint(security_groups.create, "create_security_group", status=201),
@@ -116,7 +130,7 @@ NETWORK: Table = {
         ),
     },
     # --- floating IPs ---
-    **_resource(FLOATING_IPS, "floatingip", floating_ips, floating_ips.view),
+    **_tagged(FLOATING_IPS, "floatingip", floating_ips, floating_ips.view),
     # --- quotas ---
     "/v2.0/quotas": {"GET": endpoint(quotas.index, "get_quotas")},
     "/v2.0/quotas/tenant": _WHOSE,

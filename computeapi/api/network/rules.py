@@ -12,7 +12,7 @@ from computeapi.policy import ADMIN, PROJECT_MEMBER, rule
 
 READER = "rule:context_is_admin or role:reader"
 
-_NOUNS = ("network", "subnet", "port", "router", "security_group", "floatingip")
+_NOUNS = ("network", "subnet", "subnetpool", "address_scope", "port", "router", "security_group", "floatingip")
 # What only administrators say of a thing.
 _ADMINS = {
     "network": (
@@ -24,6 +24,8 @@ _ADMINS = {
         "provider:segmentation_id",
     ),
     "port": ("binding:host_id", "binding:profile"),
+    "subnetpool": ("is_default",),
+    "address_scope": ("shared",),
 }
 # What only those say of a port whose network it is: others on it would be taken for somebody else.
 OF_THE_NETWORKS_OWNER = ("fixed_ips:ip_address", "port_security_enabled", "allowed_address_pairs")
@@ -42,7 +44,12 @@ RULES: list[Any] = [
     *_nouns("update", PROJECT_MEMBER, "Change", "PUT", "/{id}"),
     *_nouns("delete", PROJECT_MEMBER, "Delete", "DELETE", "/{id}"),
     *(
-        rule(f"{verb}_{noun}:{attribute}", ADMIN, f"Say a {noun}'s {attribute}.", (method, f"/v2.0/{noun}s"))
+        rule(
+            f"{verb}_{noun}:{attribute}",
+            ADMIN,
+            f"Say a {noun}'s {attribute}.",
+            (method, f"/v2.0/{noun.replace('_', '-')}s"),
+        )
         for noun, attributes in _ADMINS.items()
         for attribute in attributes
         for verb, method in (("create", "POST"), ("update", "PUT"))
@@ -57,6 +64,7 @@ RULES: list[Any] = [
         for attribute in OF_THE_NETWORKS_OWNER
         for verb, method in (("create", "POST"), ("update", "PUT"))
     ),
+    rule("create_subnetpool:shared", ADMIN, "Make a subnet pool for all.", ("POST", "/v2.0/subnetpools")),
     rule(
         "create_port:mac_address",
         PROJECT_MEMBER,

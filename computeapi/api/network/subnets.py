@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subnets in the Networking API: create, update, delete. Checks and sentences: neutron/db/db_base_plugin_v2.py and
-neutron/ipam; there are no subnet pools."""
+neutron/ipam."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import orjson
 from sqlalchemy import Connection
 
 from computeapi import errors
+from computeapi.api.network import allocating, views
 from computeapi.api.network import attributes as a
-from computeapi.api.network import views
 from computeapi.api.network.attributes import Attribute
 from computeapi.api.network.common import check_addresses, invalid, scope, view_one
 from computeapi.api.network.creating import creator
@@ -34,7 +34,7 @@ _POOLS = a.or_none(a.items(a.record({"start": a.address, "end": a.address}), 20)
 TABLE: dict[str, Attribute] = {
     **a.COMMON,
     "network_id": Attribute(a.identifier, put=False, required=True),
-    "ip_version": Attribute(a.integer(4, 6), put=False, required=True),
+    "ip_version": Attribute(a.version, put=False, required=True),
     "cidr": Attribute(a.or_none(a.cidr), put=False),
     "gateway_ip": Attribute(a.or_none(a.address)),
     "enable_dhcp": Attribute(a.boolean, default=True),
@@ -43,9 +43,9 @@ TABLE: dict[str, Attribute] = {
     "host_routes": Attribute(a.items(a.record({"destination": a.cidr, "nexthop": a.address}), 20), default=[]),
     "ipv6_ra_mode": Attribute(a.or_none(a.only(*_MODES)), put=False, default=None),
     "ipv6_address_mode": Attribute(a.or_none(a.only(*_MODES)), put=False, default=None),
-    "subnetpool_id": Attribute(a.nothing, put=False),
-    "prefixlen": Attribute(a.nothing, put=False),
-    "use_default_subnetpool": Attribute(a.nothing, put=False),
+    "subnetpool_id": Attribute(a.or_none(a.identifier), put=False),
+    "prefixlen": Attribute(a.or_none(a.integer(0, 128)), put=False),
+    "use_default_subnetpool": Attribute(a.boolean, put=False, default=False),
     "segment_id": Attribute(a.nothing),
     "service_types": Attribute(a.nothing),
     "dns_publish_fixed_ip": Attribute(a.nothing),
@@ -54,8 +54,8 @@ TABLE: dict[str, Attribute] = {
 
 def _create(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, Any]:
     """Raises BadRequest, NotFound (network), Conflict (pools, gateway, OverQuota)."""
-    block = _block(values)
     project_id = a.owner(call, values)
+    _check_asked(values)
     _check_servers(values["dns_nameservers"], "the new subnet")
     _check_modes(values)
     services = call.services
@@ -63,14 +63,21 @@ def _create(call: Call, conn: Connection, values: dict[str, Any]) -> dict[str, A
     call.check("create_subnet", network.project_id or "-")
     require(conn, network)
     network_quotas.check(services.db, conn, services.settings, project_id, "subnet")
+    pool = allocating.pool_for(call, conn, values)
+    allocating.check_affinity(conn, network.id, values["ip_version"], pool)
+    if pool is None:
+        block = ipaddress.ip_network(values["cidr"])
+    else:
+        others = _elsewhere(call, conn, values["ip_version"], network, values.get("gateway_ip", ""))
+        block = allocating.cut(conn, pool, values, project_id, others)
+        _check_block(block)
     if changes.overlapping(conn, block, network_key=network.id):
         raise _overlap(block, network.uuid)
     gateway = values.get("gateway_ip", str(block.network_address + 1))
     _check_others(call, conn, block, network, gateway)
     pools = _pools(values.get("allocation_pools"), block, gateway)
-    _key, subnet_uuid = changes.insert_subnet(
-        conn, network.id, block, gateway, pools, project_id=project_id, **_columns(values)
-    )
+    row = _columns(values) | {"project_id": project_id, "pool_id": pool and pool.id}
+    _key, subnet_uuid = changes.insert_subnet(conn, network.id, block, gateway, pools, **row)
     found = queries.find(conn, SUBNETS, subnet_uuid, None)
     return view_one(call, SUBNETS, found, views.subnets, conn)
 
@@ -83,17 +90,20 @@ def _overlap(block: Block, network_uuid: str) -> errors.BadRequest:
 
 
 def _check_others(call: Call, conn: Connection, block: Block, network: Any, gateway: str | None) -> None:
-    """Raise BadRequest where a host could not be the gateway of this subnet and of another network's.
-
-    As Neutron with allow_overlapping_ips off.
-    """
+    """Raise BadRequest where a host could not be the gateway of this subnet and of another network's."""
     if gateway is not None and not network.external:
         check_addresses(call, conn, block)
-    if block.version == 6 or gateway is None or network.external or call.services.settings.may_overlap:
-        return
-    call.services.db.lock(conn, "nova networks")
-    if changes.is_served_elsewhere(conn, block, network.id):
+    if any(other.overlaps(block) for other in _elsewhere(call, conn, block.version, network, gateway)):
         raise _overlap(block, network.uuid)
+
+
+def _elsewhere(call: Call, conn: Connection, version: int, network: Any, gateway: str | None) -> list[Block]:
+    """What a subnet can't have because hosts are its gateway on other networks. As Neutron with allow_overlapping_ips
+    off."""
+    if version == 6 or gateway is None or network.external or call.services.settings.may_overlap:
+        return []
+    call.services.db.lock(conn, "nova networks")
+    return changes.served_elsewhere(conn, version, network.id)
 
 
 def _columns(values: dict[str, Any]) -> dict[str, Any]:
@@ -108,24 +118,31 @@ def _columns(values: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _block(values: dict[str, Any]) -> Block:
-    """The subnet's addresses. Raises BadRequest for what no network of hosts can be made of."""
+def _check_asked(values: dict[str, Any]) -> None:
+    """Raise BadRequest unless the body says where the addresses come from: itself, or a subnet pool."""
+    pooled = values.get("subnetpool_id") is not None or values["use_default_subnetpool"]
     if values.get("cidr") is None:
-        raise errors.BadRequest(
-            "Bad subnets request: a subnetpool must be specified in the absence of a cidr.", kind="BadRequest"
-        )
+        if not pooled:
+            raise allocating.bad("a subnetpool must be specified in the absence of a cidr")
+        if values.get("allocation_pools"):
+            raise allocating.bad("allocation_pools allowed only for specific subnet requests.")
+        return
+    if values.get("prefixlen") is not None:
+        raise allocating.bad("cidr and prefixlen must not be supplied together")
     block = ipaddress.ip_network(values["cidr"])
-    if values["ip_version"] not in (4, 6):
-        raise errors.BadRequest(f"Invalid input for ip_version. Reason: '{values['ip_version']}' is not in [4, 6].")
     if block.version != values["ip_version"]:
         raise invalid(f"cidr '{block}' does not match the ip_version '{values['ip_version']}'")
+    _check_block(block)
+
+
+def _check_block(block: Block) -> None:
+    """Raise BadRequest where no network of hosts can be made of it."""
     if block.prefixlen == 0:
         raise invalid("0 is not allowed as CIDR prefix length")
     if block.prefixlen > block.max_prefixlen - 2:
         raise invalid("Subnet has a prefix length that is incompatible with DHCP service enabled")
     if block.is_multicast or block.is_loopback:
         raise invalid(f"subnet {block} is multicast or loopback")
-    return block
 
 
 def _check_servers(servers: list[str], subnet: str) -> None:

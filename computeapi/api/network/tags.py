@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tags of networks, subnets, ports and routers. Behaviour: neutron/extensions/tagging.py."""
+"""Tags, in their order. Behaviour: neutron/extensions/tagging.py."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def show(call: Call) -> None:
 def _write(call: Call, kind: Kind, change: Any) -> list[str]:
     with call.services.db.write() as conn:
         row = queries.find(conn, kind, call.target.uuid, None)
-        tags: list[str] = change(orjson.loads(row.tags_json))
+        tags: list[str] = sorted(change(orjson.loads(row.tags_json)))
         if len(tags) > MAX_TAGS:
             raise errors.BadRequest(
                 f"The number of tags exceed the per-resource limit of {MAX_TAGS}", kind="HTTPBadRequest"
@@ -61,16 +61,32 @@ def replace(kind: Kind) -> Handler:
     """PUT …/tags: these and no others."""
 
     def handler(call: Call) -> dict[str, Any]:
-        given = call.body.get("tags") if isinstance(call.body, dict) else None
-        if not isinstance(given, list):
-            raise errors.BadRequest("Invalid tags body")
-        try:
-            tags = _TAGS(list(dict.fromkeys(tag for tag in given if isinstance(tag, str))) if _texts(given) else given)
-        except ValueError as error:
-            raise errors.BadRequest(f"Invalid input for tags. Reason: {error}.") from None
-        return {"tags": _write(call, kind, lambda _: tags)}
+        given = _given(call)
+        return {"tags": _write(call, kind, lambda _: given)}
 
     return handler
+
+
+def add_all(kind: Kind) -> Handler:
+    """POST …/tags: these too. The answer is what was sent."""
+
+    def handler(call: Call) -> dict[str, Any]:
+        given = _given(call)
+        _write(call, kind, lambda tags: {*tags, *given})
+        return {"tags": given}
+
+    return handler
+
+
+def _given(call: Call) -> list[str]:
+    """The tags of a body, each once. Raises BadRequest."""
+    given = call.body.get("tags") if isinstance(call.body, dict) else None
+    if not isinstance(given, list):
+        raise errors.BadRequest("Invalid tags body")
+    try:
+        return _TAGS(list(dict.fromkeys(given)) if _texts(given) else given)
+    except ValueError as error:
+        raise errors.BadRequest(f"Invalid input for tags. Reason: {error}.") from None
 
 
 def _texts(given: list[Any]) -> bool:

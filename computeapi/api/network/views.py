@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select
 from computeapi import clock
 from computeapi.api.network.common import is_admin
 from computeapi.db.queries import networks as queries
+from computeapi.db.queries import subnet_pools
 from computeapi.db.queries.networks import ZONE, Found
 from computeapi.endpoint import Call
 
@@ -35,7 +36,7 @@ def common(row: Found, name: str | None = None) -> dict[str, Any]:
 
 def networks(call: Call, conn: Connection, rows: list[Found], keys: Select[Any]) -> list[dict[str, Any]]:
     """Networks with their subnets' ids; administrators see the provider's half too."""
-    subnets = queries.subnets_of(conn, keys)
+    subnets, scopes = queries.subnets_of(conn, keys), subnet_pools.scopes_of(conn, keys)
     admin = is_admin(call)
     shown = []
     for row in rows:
@@ -49,8 +50,8 @@ def networks(call: Call, conn: Connection, rows: list[Found], keys: Select[Any])
             "port_security_enabled": bool(row.port_security),
             "availability_zones": [ZONE],
             "availability_zone_hints": [],
-            "ipv4_address_scope": None,
-            "ipv6_address_scope": None,
+            "ipv4_address_scope": scopes.get((row.id, 4)),
+            "ipv6_address_scope": scopes.get((row.id, 6)),
         }
         if row.external:
             item["is_default"] = bool(row.is_default)
@@ -84,7 +85,7 @@ def subnets(_call: Call, _conn: Connection, rows: list[Found], _keys: Select[Any
             "host_routes": orjson.loads(row.routes_json),
             "ipv6_ra_mode": row.ipv6_ra_mode,
             "ipv6_address_mode": row.ipv6_address_mode,
-            "subnetpool_id": None,
+            "subnetpool_id": row.pool_uuid,
             "service_types": [],
         }
         for row in rows
@@ -158,6 +159,8 @@ def routers(_call: Call, conn: Connection, rows: list[Found], keys: Select[Any])
             "availability_zones": [ZONE],
             "availability_zone_hints": [],
             "flavor_id": None,
+            "ha": False,
+            "distributed": False,
         }
         for row in rows
     ]

@@ -43,12 +43,14 @@ from computeapi.db.models.operator import (
 )
 from computeapi.db.models.security_groups import DefaultRule, PortSecurityGroup, SecurityGroup, SecurityGroupRule
 from computeapi.db.models.servers import Allocation, BlockDevice, Flavor, FlavorAccess, Keypair, PciClaim, Server
+from computeapi.db.models.subnet_pools import AddressScope, SubnetPool
 from computeapi.db.models.volume_types import VolumeDefaultType, VolumeQuota, VolumeTypeAccess
 from computeapi.db.models.volumes import Volume, VolumeAttachment, VolumeSnapshot, VolumeTransfer, VolumeType
 
 __all__ = [
     "Action",
     "ActionEvent",
+    "AddressScope",
     "Agent",
     "Aggregate",
     "AggregateHost",
@@ -104,6 +106,7 @@ __all__ = [
     "ServerGroupMember",
     "Service",
     "Subnet",
+    "SubnetPool",
     "TaskLog",
     "User",
     "Volume",

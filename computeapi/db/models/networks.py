@@ -45,6 +45,7 @@ class Subnet(Base):
     id: Mapped[Key]
     uuid: Mapped[Uuid] = mapped_column(unique=True)
     network_id: Mapped[BigInt] = mapped_column(ForeignKey("networks.id"), index=True)
+    pool_id: Mapped[BigInt | None] = mapped_column(ForeignKey("subnet_pools.id"), index=True)  # what it was cut from
     name: Mapped[Name] = mapped_column(default="")
     project_id: Mapped[Id | None]
     ip_version: Mapped[int] = mapped_column(default=4)

@@ -99,19 +99,19 @@ def overlapping(conn: Connection, block: Block, *, network_key: int | None = Non
     return None
 
 
-def is_served_elsewhere(conn: Connection, block: Block, network_key: int) -> bool:
-    """Whether hosts are the gateway of addresses of `block` on another network."""
+def served_elsewhere(conn: Connection, ip_version: int, network_key: int) -> list[Block]:
+    """What hosts are the gateway of on other networks."""
     served = (
         select(Subnet.cidr)
         .join(Network, Network.id == Subnet.network_id)
         .where(
-            Subnet.ip_version == block.version,
+            Subnet.ip_version == ip_version,
             Subnet.gateway.is_not(None),
             Network.external == 0,
             Network.id != network_key,
         )
     )
-    return any(ipaddress.ip_network(cidr).overlaps(block) for cidr in conn.execute(served).scalars())
+    return [ipaddress.ip_network(cidr) for cidr in conn.execute(served).scalars()]
 
 
 # --- subnets ---

@@ -20,6 +20,7 @@ from computeapi.db.models import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    SubnetPool,
 )
 from computeapi.db.queries import quotas
 from computeapi.settings import Settings
@@ -28,6 +29,7 @@ from computeapi.settings import Settings
 DEFAULTS: dict[str, str | int] = {
     "network": "quota_networks",
     "subnet": 100,
+    "subnetpool": -1,
     "port": 500,
     "router": 10,
     "floatingip": "quota_floating_ips",
@@ -38,6 +40,7 @@ DEFAULTS: dict[str, str | int] = {
 COUNTED: dict[str, Any] = {
     "network": Network,
     "subnet": Subnet,
+    "subnetpool": SubnetPool,
     "port": Port,
     "router": Router,
     "floatingip": FloatingIp,

@@ -15,7 +15,17 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal, or_, select, union_all
 
 from computeapi import errors
-from computeapi.db.models import FixedIp, Network, Port, PortSecurityGroup, Router, SecurityGroup, Server, Subnet
+from computeapi.db.models import (
+    FixedIp,
+    Network,
+    Port,
+    PortSecurityGroup,
+    Router,
+    SecurityGroup,
+    Server,
+    Subnet,
+    SubnetPool,
+)
 from computeapi.db.queries import common
 
 ROUTER_INTERFACE = "network:router_interface"
@@ -128,9 +138,11 @@ SUBNETS = Kind(
         *Subnet.__table__.c,
         Network.uuid.label("network_uuid"),
         Network.project_id.label("network_project_id"),
+        SubnetPool.uuid.label("pool_uuid"),
     )
     .select_from(Subnet)
-    .join(Network, Network.id == Subnet.network_id),
+    .join(Network, Network.id == Subnet.network_id)
+    .outerjoin(SubnetPool, SubnetPool.id == Subnet.pool_id),
     {
         **common_fields(Subnet),
         "network_id": Network.uuid,
@@ -141,6 +153,7 @@ SUBNETS = Kind(
         "shared": Network.shared,
         "ipv6_ra_mode": Subnet.ipv6_ra_mode,
         "ipv6_address_mode": Subnet.ipv6_address_mode,
+        "subnetpool_id": SubnetPool.uuid,
     },
     lambda project_id: or_(Subnet.project_id == project_id, Network.project_id == project_id, Network.shared == 1),
     special=tag_filters(Subnet),
