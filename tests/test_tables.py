@@ -93,6 +93,14 @@ def test_bodies_have_schemas() -> None:
     assert {name for name in without if not name.startswith("network ")} == set(WITHOUT_SCHEMA)
 
 
+# Bodies that Nova 34, too, lets have keys beside the one that it reads.
+OPEN = (
+    "compute POST /os-security-groups",
+    "compute PUT /os-security-groups/{security_group_id}",
+    "compute POST /os-security-group-rules",
+)
+
+
 @pytest.mark.parametrize("line", [line for line in LINES if line.row.body], ids=ids)
 def test_schemas_close_their_objects(line: Line) -> None:
     """Unknown keys are refused: an outermost object says so, or says what they may be."""
@@ -100,7 +108,7 @@ def test_schemas_close_their_objects(line: Line) -> None:
     for _version, checker in line.row.body.values():
         schema = checker.schema
         if line.service == "compute" and schema.get("type") == "object":
-            assert schema.get("additionalProperties") is False
+            assert schema.get("additionalProperties") is (line.name in OPEN)
 
 
 @pytest.mark.parametrize("line", LINES, ids=ids)

@@ -158,6 +158,7 @@ def test_the_default_pool(admin: Api, api: Api) -> None:
     unknown = api.post(FLOATING, {"pool": "unknown"})
     assert unknown.status_code == 404
     assert message(unknown) == "Floating IP pool not found."
+    assert api.post(FLOATING, {"pool": "x" * 256}).status_code == 404
 
 
 def test_an_empty_pool(admin: Api, api: Api) -> None:

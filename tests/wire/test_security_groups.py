@@ -107,6 +107,17 @@ def test_names_that_are_none(api: Api, name: Any) -> None:
     assert api.post(GROUPS, {"security_group": {"name": name, "description": ""}}).status_code == 400
 
 
+def test_what_stands_beside_is_let_pass(api: Api) -> None:
+    """As in Nova, in the body and in what it holds."""
+    answer = api.post(GROUPS, {"security_group": {"name": "a", "description": "", "unknown": 1}, "unknown": 1})
+    assert answer.status_code == 200, answer.text
+    group_id = answer.json["security_group"]["id"]
+    changed = api.put(f"{GROUPS}/{group_id}", {"security_group": {"name": "b", "description": ""}, "unknown": 1})
+    assert (changed.status_code, changed.json["security_group"]["name"]) == (200, "b")
+    rule = {"parent_group_id": group_id, "ip_protocol": "tcp", "from_port": 1, "to_port": 2, "cidr": "10.0.0.0/8"}
+    assert api.post(RULES, {"security_group_rule": rule, "unknown": 1}).status_code == 200
+
+
 def test_bad_groups(api: Api) -> None:
     assert api.post(GROUPS, {"security_group": {"name": "a", "description": "x" * 256}}).status_code == 400
     assert api.post(GROUPS, {"security_group": {"description": "a"}}).status_code == 400

@@ -119,6 +119,12 @@ def test_readers_read_only(api: Api, compute: Compute) -> None:
         {"size": "big"},
         {"size": 1, "colour": "red"},
         {"size": 1, "metadata": {"a": 1}},
+        {"size": 1, "metadata": None},
+        {"size": 1, "display_name": None},
+        {"size": 1, "display_description": None},
+        {"size": 1, "volume_type": None},
+        {"size": 1, "snapshot_id": None},
+        {"size": 1, "availability_zone": None},
         {"size": 2**40},
         {"size": 1, "availability_zone": "nowhere"},
     ],
@@ -141,7 +147,8 @@ def test_what_is_not_there(api: Api, compute: Compute) -> None:
         assert "could not be found" in answer.json["itemNotFound"]["message"]
     assert api.post("/os-volumes", {"volume": {"size": 1, "snapshot_id": nowhere}}).status_code == 404
     assert api.post("/os-volumes", {"volume": {"size": 1, "volume_type": "gold"}}).status_code == 404
-    assert api.post("/os-snapshots", {"snapshot": {"volume_id": nowhere}}).status_code == 404
+    for volume_id in (nowhere, "no-id", "x" * 256):
+        assert api.post("/os-snapshots", {"snapshot": {"volume_id": volume_id}}).status_code == 404
 
 
 def test_snapshots(api: Api, compute: Compute) -> None:
@@ -171,7 +178,16 @@ def test_snapshots(api: Api, compute: Compute) -> None:
     assert compute.driver.list_volumes() == [f"volume-{copy}"]
 
 
-@pytest.mark.parametrize("snapshot", [{}, {"volume_id": 1}, {"volume_id": "x", "force": "maybe"}])
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        {},
+        {"volume_id": 1},
+        {"volume_id": "x", "force": "maybe"},
+        {"volume_id": "x", "display_name": None},
+        {"volume_id": "x", "display_description": None},
+    ],
+)
 def test_bad_snapshots(api: Api, compute: Compute, snapshot: dict[str, Any]) -> None:
     assert api.post("/os-snapshots", {"snapshot": snapshot}).status_code == 400
 

@@ -46,11 +46,7 @@ RULES = [
 
 # --- schemas ---
 
-_POOL: p.Schema = {"oneOf": [{"type": "string", "maxLength": 255}, {"type": "null"}]}
-CREATE: p.Schema = {
-    "oneOf": [p.obj({"pool": _POOL}, extra=True), {"type": "null"}],
-    "properties": {"pool": _POOL},
-}
+CREATE: p.Schema = {"type": ["object", "null"], "properties": {"pool": {"type": ["string", "null"]}}}
 _ADDRESS: p.Schema = {"type": "string", "oneOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
 _ADD = p.wrapped("addFloatingIp", p.obj({"address": _ADDRESS, "fixed_address": _ADDRESS}, "address"))
 _REMOVE = p.wrapped("removeFloatingIp", p.obj({"address": _ADDRESS}, "address"))

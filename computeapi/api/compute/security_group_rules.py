@@ -40,6 +40,7 @@ CREATE: p.Schema = p.obj(
         )
     },
     "security_group_rule",
+    extra=True,
 )
 
 # --- what a body asks for ---

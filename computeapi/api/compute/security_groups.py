@@ -63,6 +63,7 @@ _NAME: p.Schema = {"type": "string", "minLength": 1, "maxLength": 255, "format":
 CREATE: p.Schema = p.obj(
     {"security_group": p.obj({"name": _NAME, "description": p.text_255}, "name", "description", extra=True)},
     "security_group",
+    extra=True,
 )
 LIST_QUERY = p.query(
     {"limit": p.Q_INTEGER, "offset": p.Q_INTEGER, "all_tenants": p.Q_ANY}, multi=("limit", "offset", "all_tenants")

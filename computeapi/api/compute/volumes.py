@@ -35,19 +35,17 @@ RULES = [
 
 # --- schemas ---
 
-_TEXT: p.Schema = {"type": ["string", "null"], "maxLength": 255}
-_ID: p.Schema = {"type": ["string", "null"], "maxLength": 255}
 CREATE: p.Schema = p.wrapped(
     "volume",
     p.obj(
         {
-            "volume_type": _TEXT,
-            "metadata": {"type": ["object", "null"], "additionalProperties": {"type": "string", "maxLength": 255}},
-            "snapshot_id": _ID,
+            "volume_type": p.text_255,
+            "metadata": {"type": "object", "additionalProperties": p.text_255},
+            "snapshot_id": p.text_255,
             "size": {"type": ["integer", "string"], "pattern": "^[0-9]+$", "minimum": 1, "maxLength": 12},
-            "availability_zone": _TEXT,
-            "display_name": _TEXT,
-            "display_description": {"type": ["string", "null"], "maxLength": 65535},
+            "availability_zone": p.text_255,
+            "display_name": p.text_255,
+            "display_description": {"type": "string", "maxLength": 65535},
         },
         "size",
     ),
@@ -56,10 +54,10 @@ CREATE_SNAPSHOT: p.Schema = p.wrapped(
     "snapshot",
     p.obj(
         {
-            "volume_id": {"type": "string", "maxLength": 255},
+            "volume_id": {"type": "string"},
             "force": p.boolean,
-            "display_name": _TEXT,
-            "display_description": {"type": ["string", "null"], "maxLength": 65535},
+            "display_name": p.text_255,
+            "display_description": {"type": "string", "maxLength": 65535},
         },
         "volume_id",
     ),
@@ -134,7 +132,7 @@ def create(call: Call) -> Reply:
         int(wanted["size"]),
         name=wanted.get("display_name"),
         description=wanted.get("display_description"),
-        metadata=wanted.get("metadata") or {},
+        metadata=wanted.get("metadata", {}),
         availability_zone=wanted.get("availability_zone"),
         volume_type=wanted.get("volume_type"),
         snapshot_id=wanted.get("snapshot_id"),
