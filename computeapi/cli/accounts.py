@@ -45,7 +45,9 @@ def add(commands: Any) -> None:
     for parser in (create, change):
         parser.add_argument("--password-stdin", action="store_true", help="read it from standard input")
         _named(parser, 255)
-    _named(command(users, "delete", _delete_user, "delete a user with its roles; what it made stays"), 255)
+    gone = command(users, "delete", _delete_user, "delete a user with its roles; what it made stays")
+    _named(gone, 255)
+    gone.add_argument("--force", action="store_true", help="also the last one who may administer the cloud")
 
     projects = group(commands, "project", "projects of the embedded identity service", epilog=_PROJECTS)
     _list(projects, Project, "every project")
@@ -153,6 +155,11 @@ def _set_password(conf: Settings, options: argparse.Namespace) -> None:
 def _delete_user(conf: Settings, options: argparse.Namespace) -> None:
     with _database(conf).write() as conn:
         user = _find(conn, User, options.name, options.domain)
+        if not options.force and roles.holders(conn, "admin") == {user}:
+            raise errors.Conflict(
+                f"User {options.name} is the only one who may administer the cloud. Give another the role first "
+                "(computeapi role assign admin --user NAME --project NAME), or say --force."
+            )
         accounts.delete_user(conn, user, revocations.until(conf.token_expiration))
     say(f"user {options.name} is deleted")
 

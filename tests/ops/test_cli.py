@@ -108,6 +108,18 @@ def test_accounts(run: Run, defaults: None, api: Api) -> None:
     assert run("project", "create", "web", "--description", "x")[0] == 0
 
 
+def test_the_last_administrator_stays(run: Run, defaults: None, api: Api) -> None:
+    code, said = run("user", "delete", "admin")
+    assert code == 1 and said.startswith("User admin is the only one who may administer the cloud.")
+    assert login(api, "admin", "admin's secret", "admin") == 201
+    assert run("user", "create", "root", "--project", "top", "--role", "admin")[0] == 0
+    assert run("user", "delete", "admin")[0] == 0
+    assert login(api, "admin", "admin's secret", "admin") == 401
+    code, said = run("user", "delete", "root")
+    assert code == 1 and "say --force" in said
+    assert run("user", "delete", "root", "--force")[0] == 0
+
+
 @pytest.mark.parametrize("words", [("user", "create"), ("project", "create"), ("user", "create", "bob", "--project")])
 def test_names_that_are_none(run: Run, defaults: None, words: tuple[str, ...]) -> None:
     for name in ("", " ", "x" * 256):

@@ -134,6 +134,15 @@ def _held(conn: Connection, role_id: str) -> Any:
 # --- who has which ---
 
 
+def holders(conn: Connection, name: str) -> set[str]:
+    """The ids of the enabled users who have the role of that name somewhere, also by a group or an implying role."""
+    role_id = by_names(conn, [name]).get(name)
+    if role_id is None:
+        return set()
+    enabled = select(User.id).where(User.enabled == 1)
+    return {row[0] for row in conn.execute(_held(conn, role_id))} & set(conn.execute(enabled).scalars())
+
+
 def require(conn: Connection, grant: Grant) -> None:
     """Raise NotFound unless the actor, the target and the role exist."""
     if grant.role_id:
