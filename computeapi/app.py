@@ -27,7 +27,7 @@ from computeapi import endpoint as rows
 from computeapi import errors, logs, routes, settings, versions
 from computeapi.backends import identity, image, network, volume
 from computeapi.backends.volume.embedded import EmbeddedVolumes
-from computeapi.db.engine import AWAY, Database
+from computeapi.db.engine import AWAY, Database, why_away
 from computeapi.endpoint import Endpoint
 from computeapi.policy import Policy
 from computeapi.sealing import Seal
@@ -304,7 +304,7 @@ def _on_database_away(
     settings: Settings, req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any
 ) -> None:
     LOG.error("the database is away: %s", str(error).partition("\n")[0])
-    away = errors.Unavailable("The database does not answer; try again later.", headers={"Retry-After": "5"})
+    away = errors.Unavailable(why_away(error), headers={"Retry-After": "5"})
     _on_error(settings, req, resp, away, _params)
 
 

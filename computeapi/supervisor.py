@@ -56,6 +56,11 @@ class Supervisor:
                     self._died(part, process.returncode)
         return self._stop_all()
 
+    @property
+    def ends(self) -> bool:
+        """Whether it was told to."""
+        return self._stopping.is_set()
+
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping.set()
 

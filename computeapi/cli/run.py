@@ -115,18 +115,24 @@ def _serve(conf: Settings, options: argparse.Namespace) -> int:
         say(f"database upgraded to revision {schema.newest()}")
     db.close()
 
+    supervisor = Supervisor(["api", "compute", "console"], log_dir)
+
+    def tell(text: str) -> None:
+        if not supervisor.ends:  # Ctrl-C is no news to who pressed it
+            say(text)
+
     def ready() -> None:
         url = f"http://{conf.listen}"
         if not _answers(url):
-            say(f"the API does not answer at {url}; {log_dir}/api.log says why")
+            tell(f"the API does not answer at {url}; {log_dir}/api.log says why")
             return
-        say(f"the API answers at {url}; logs are in {log_dir}")
+        tell(f"the API answers at {url}; logs are in {log_dir}")
         if options.first_server:
             from computeapi.first_server import greet
 
-            greet(conf.state_path / "clouds.yaml", options.first_server, say)
+            greet(conf.state_path / "clouds.yaml", options.first_server, tell)
 
-    return Supervisor(["api", "compute", "console"], log_dir).run(ready)
+    return supervisor.run(ready)
 
 
 def _is_taken(address: str) -> str:
@@ -164,7 +170,7 @@ def _api(conf: Settings, _options: argparse.Namespace) -> None:
 
 def _compute(conf: Settings, options: argparse.Namespace) -> int:
     from computeapi.backends import image
-    from computeapi.compute.service import AlreadyRunning, ComputeService
+    from computeapi.compute.service import AlreadyRunning, ComputeService, Renamed
     from computeapi.sealing import Seal
 
     given = {
@@ -182,7 +188,7 @@ def _compute(conf: Settings, options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: service.stop())
     try:
         service.run()
-    except AlreadyRunning as error:
+    except (AlreadyRunning, Renamed) as error:
         print(error, file=sys.stderr)
         return 1
     finally:

@@ -17,10 +17,11 @@ from sqlalchemy import select, update
 
 from computeapi import clock, journal, lifecycle, states
 from computeapi.compute.operation import Tools
-from computeapi.db.models import Action, Server
+from computeapi.db.engine import Database
+from computeapi.db.models import Action, Host, Server
 from computeapi.db.queries import console_tokens
 from computeapi.states import PowerState
-from computeapi.virt.base import DomainNotFound, HypervisorError
+from computeapi.virt.base import DomainNotFound, Hypervisor, HypervisorError
 
 LOG = logging.getLogger("computeapi.compute")
 
@@ -108,6 +109,19 @@ def run(tools: Tools) -> list[Fix]:
     for stranger in strangers:
         LOG.warning("guest %s is on this host but not in the database; left alone", stranger)
     return _carry_out(tools, fixes)
+
+
+def owner_before(db: Database, host: str, driver: Hypervisor) -> str | None:
+    """Of a host that the database does not know yet: the host that has the guests found here by the database."""
+    with db.read() as conn:
+        if conn.execute(select(Host.id).where(Host.name == host)).first():
+            return None
+    guests = driver.list_guests()
+    if not guests:
+        return None
+    with db.read() as conn:
+        others = conn.execute(select(Server.uuid, Server.host).where(Server.host.is_not(None), Server.deleted == 0))
+        return next((str(row.host) for row in others if row.uuid in guests), None)
 
 
 def one(tools: Tools, uuid: str) -> list[Fix]:

@@ -18,7 +18,7 @@ from computeapi import errors, journal, logs, scheduler
 from computeapi.compute import subjects
 from computeapi.compute.operation import Cancelled, Job, Operation, Step, Stopping, Tools, Work
 from computeapi.compute.operations import HOST_QUESTIONS, OPERATIONS, QUESTIONS, VOLUME_OPERATIONS
-from computeapi.db.engine import AWAY
+from computeapi.db.engine import AWAY, why_away
 from computeapi.db.queries import servers
 from computeapi.virt.base import HypervisorBusy, HypervisorError, HypervisorGone, StorageBusy
 
@@ -355,6 +355,8 @@ def _find_answer(tools: Tools, entry: journal.Entry) -> Any:
 def _sentence(error: Exception) -> str:
     if isinstance(error, errors.Error | HypervisorError):
         return str(error)
+    if isinstance(error, AWAY):
+        return why_away(error)
     return f"Unexpected error: {type(error).__name__}"
 
 

@@ -52,6 +52,10 @@ class AlreadyRunning(Exception):
     """Another compute service of this host is running."""
 
 
+class Renamed(Exception):
+    """The host has another name than its servers know it by."""
+
+
 class ComputeService:
     """Start with `run()`, which returns when `stop()` was called or the host was taken over by another owner."""
 
@@ -83,12 +87,14 @@ class ComputeService:
         self.tools: Tools | None = None
 
     def run(self) -> None:
-        """Own the host until told to stop. Raises AlreadyRunning."""
+        """Own the host until told to stop. Raises AlreadyRunning, Renamed."""
         try:
             self._take_lock()
             info = self._host_info()
             if self._stopping.is_set():
                 return
+            if info is not None:
+                self._check_name()
             tools = take_over(
                 self._settings,
                 self._db,
@@ -149,6 +155,15 @@ class ComputeService:
         self._lock_file.truncate()
         self._lock_file.write(str(os.getpid()))
         self._lock_file.flush()
+
+    def _check_name(self) -> None:
+        """A host's name is in its servers' rows: under another it would be a new host, and they on one that is down."""
+        other = reconcile.owner_before(self._db, self._host, self._driver)
+        if other is not None:
+            raise Renamed(
+                f"The guests here are servers of host {other}, and this compute service is called {self._host}: a host "
+                f"keeps its name. Set [DEFAULT] host = {other} (or --host {other})."
+            )
 
     def _host_info(self) -> HostInfo | None:
         """What the hypervisor says; None when it does not answer but the host is known from before (or we stop)."""

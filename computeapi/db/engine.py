@@ -8,6 +8,7 @@ other writers, and the driver's default loses updates. A read alone needs no BEG
 from __future__ import annotations
 
 import select
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +32,20 @@ _CONNECTING = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
+_DISK_FULL = "53100"  # PostgreSQL
 _COLLISIONS = ("40P01", "40001")  # PostgreSQL: deadlock detected, could not serialize
 _BUSY = "The database is busy; try again."
 _HERE = threading.local()
 _WOKEN = "woken"
 _NOTIFY = text("SELECT pg_notify('computeapi', host) FROM unnest(CAST(:hosts AS text[])) AS host")
+
+
+def why_away(error: Exception) -> str:
+    """One of AWAY, in a sentence for clients."""
+    told = getattr(error, "orig", None)
+    if getattr(told, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(told, "sqlstate", None) == _DISK_FULL:
+        return "The database can't write, since its disk is full; try again later."
+    return "The database does not answer; try again later."
 
 
 class Database:

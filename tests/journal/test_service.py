@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from computeapi import journal
 from computeapi.ask import ask
 from computeapi.compute import sweeps
-from computeapi.compute.service import AlreadyRunning, ComputeService
+from computeapi.compute.service import AlreadyRunning, ComputeService, Renamed
 from computeapi.db.models import Action, ActionEvent, Host
 from computeapi.db.models.journal import PENDING, RUNNING
 from computeapi.db.queries.servers import ServerRow
@@ -177,6 +177,22 @@ def test_one_a_host(world: World, driver: Driver) -> None:
     with serving(world, driver) as third:
         wait(lambda: third.tools is not None)
         assert third.tools.epoch > first.tools.epoch  # type: ignore[union-attr]
+
+
+def test_a_host_keeps_its_name(world: World, driver: Driver) -> None:
+    with serving(world, driver):
+        server = world.create()
+        wait(lambda: is_idle(world, server))
+    renamed = Running(world, driver, replace(world.settings, host="renamed"))
+    with pytest.raises(Renamed, match=r"servers of host host1, and .* called renamed: .* Set \[DEFAULT\] host = host1"):
+        renamed.run()
+    with world.db.read() as conn:
+        assert conn.execute(select(Host.name)).scalars().all() == ["host1"]
+    with serving(world, driver):
+        world.begin(server, "delete")
+        wait(lambda: is_idle(world, server))
+    with serving(world, driver, host="renamed") as service:  # nothing is here any more
+        wait(lambda: service.tools is not None)
 
 
 def test_it_ends_when_it_is_replaced(world: World, driver: Driver) -> None:

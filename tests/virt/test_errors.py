@@ -43,6 +43,15 @@ def test_translate(given: libvirt.libvirtError, ours: type[HypervisorError]) -> 
     assert str(made) == f"guest 1: starting: {given.get_error_message()}"
 
 
+def test_a_command_line_does_not_hide_the_reason() -> None:
+    told = "internal error: Child process (/usr/bin/qemu-img create -f qcow2 -o compat=0.10 /disks/x 1024K) unexpected "
+    told += "exit status 1: qemu-img: /disks/x: Could not write qcow2 header: No space left on device\n"
+    made = translate(error(libvirt.VIR_ERR_INTERNAL_ERROR, told), "making the disk x")
+    assert type(made) is NoSpace
+    words = "making the disk x: qemu-img: /disks/x: Could not write qcow2 header: No space left on device"
+    assert str(made) == words
+
+
 @pytest.mark.parametrize(
     ("state", "reason", "saved", "ours"),
     [

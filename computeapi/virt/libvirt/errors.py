@@ -27,6 +27,10 @@ _AGENT_CODES = {libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_AGENT_UNSYNC
 _NO_SPACE = re.compile(r"no space left on device|not enough (free )?space", re.IGNORECASE)
 #: libvirt's words for a pool or volume that it is at itself; there is no code for it.
 STORAGE_BUSY = re.compile(r"asynchronous jobs running|still in use|being allocated|is being used")
+#: A failed program's command line is long, and what the program said comes after it: a fault's message has 255 letters.
+_COMMAND = re.compile(
+    r"(?:internal error: )?Child process \(.*\) unexpected (?:exit status \d+|fatal signal \d+): (?=\S)", re.DOTALL
+)
 _NO_AGENT = re.compile(r"guest agent", re.IGNORECASE)
 
 #: Codes for "that is gone already", by which removals are repeatable.
@@ -43,7 +47,7 @@ MISSING = frozenset(
 def translate(error: libvirt.libvirtError, what: str) -> HypervisorError:
     """Our error for libvirt's, in libvirt's own words after `what` was being done."""
     code, domain = error.get_error_code(), error.get_error_domain()
-    words = f"{what}: {error.get_error_message() or error}"
+    words = f"{what}: {_COMMAND.sub('', error.get_error_message() or str(error)).strip()}"
     if code == libvirt.VIR_ERR_NO_DOMAIN:
         return DomainNotFound(words)
     if code in _GONE_CODES or (domain in _GONE_DOMAINS and code in _TRANSPORT_CODES):
