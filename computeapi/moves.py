@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from computeapi import errors, journal, lifecycle, pci, scheduler, states
 from computeapi.context import Context
-from computeapi.db.queries import addresses, hosts, migrations
+from computeapi.db.queries import addresses, block_devices, hosts, migrations
 from computeapi.db.queries.hosts import HostRow
 from computeapi.db.queries.servers import ServerRow, get_by_key, lock_row
 from computeapi.lifecycle import ACTIONS, Desk
@@ -264,13 +264,19 @@ def _check_destination(conn: Connection, services: Services, now: ServerRow, hos
         raise errors.BadRequest(f"Unable to migrate instance ({now.uuid}) to current host ({host}).")
     if not scheduler.is_alive(conn, services.settings, host):
         raise errors.BadRequest(f"Compute service of {host} is unavailable at this time.")
-    if why := _storage(source, found, block):
+    if why := _storage(source, found, block, diskless=_is_diskless(conn, now)):
         raise errors.BadRequest(f"{host} is not on {'shared' if block is False else 'local'} storage: {why}")
 
 
-def _storage(source: HostRow, host: HostRow, block: bool | None) -> str | None:
+def _is_diskless(conn: Connection, now: ServerRow) -> bool:
+    """Whether volumes are all that the server has: it boots from one, and has no disk of its host's (but a drive that
+    only tells it what it is)."""
+    return not now.image_id and not block_devices.local(conn, now.id)
+
+
+def _storage(source: HostRow, host: HostRow, block: bool | None, *, diskless: bool) -> str | None:
     shared = source.shares_storage_with(host)
-    if block is False and not shared:
+    if block is False and not shared and not diskless:
         return _NEEDS_SHARED
     return _NEEDS_OWN if block and shared else None
 
@@ -278,8 +284,10 @@ def _storage(source: HostRow, host: HostRow, block: bool | None) -> str | None:
 def _live_migrate(
     conn: Connection, desk: Desk, context: Context, now: ServerRow, host: str | None, block: bool | None
 ) -> None:
+    diskless = _is_diskless(conn, now)
+
     def refuse(source: HostRow, other: HostRow) -> str | None:
-        if why := _storage(source, other, block):
+        if why := _storage(source, other, block, diskless=diskless):
             return why
         return None if source.facts.get("uri") and other.facts.get("uri") else "no migration_uri is set"
 

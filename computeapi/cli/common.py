@@ -105,7 +105,6 @@ def load_driver(conf: Settings) -> Any:
         "migration_uri": conf.migration_uri,
         "inbound_address": conf.live_migration_inbound_addr,
         "may_be_shared": bool(conf.instances_path),
-        "volume_directory": conf.volume_directory,
     }
     return load(
         conf.hypervisor,
@@ -113,5 +112,6 @@ def load_driver(conf: Settings) -> Any:
         virt_type=conf.virt_type,
         state_dir=conf.instances_dir,
         host=conf.host_name,
+        volume_directory=conf.volume_directory,
         **(of_libvirt if conf.hypervisor == "libvirt" else {}),
     )

@@ -21,6 +21,9 @@ QCOW2_MAGIC = b"QFI\xfb"
 HEADER_BYTES = 64 * 1024
 RAW_FORMATS = frozenset({"raw", "iso"})
 
+#: How the names of what hosts may share begin: volumes and their snapshots.
+SHARED_NAMES = ("volume-", "snapshot-")
+
 _HEADER = struct.Struct(">4sIQIIQI")  # magic, version, backing offset, backing length, cluster bits, size, encryption
 _INCOMPATIBLE = struct.Struct(">Q")
 _INCOMPATIBLE_AT = 72

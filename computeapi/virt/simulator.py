@@ -48,7 +48,7 @@ from computeapi.virt.base import (
     is_true,
 )
 from computeapi.virt.firewall import Applied, Firewall, Floating, PacketRule, find_refused, without
-from computeapi.virt.simulator_store import CLOCK, Guest, Store
+from computeapi.virt.simulator_store import CLOCK, Disks, Guest, Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,8 +83,9 @@ class SimulatedHypervisor(Hypervisor):
 
     `delays` are seconds by method name. `vcpus`, `memory_mb` (MiB) and `disk_gb` (GiB) are the host's size; base
     images and config drives that exceed `disk_gb` raise NoSpace. `gone = True` is a hypervisor that does not answer.
-    `calls` counts the calls by method name. Hosts with the same `pool` share their storage. Hosts of one process find
-    each other in `fabric`, those with a state directory in that.
+    `calls` counts the calls by method name. Hosts with the same `pool` share their storage, those with a
+    `volume_directory` their volumes, which need a state directory. Hosts of one process find each other
+    in `fabric`, those with a state directory in that.
     """
 
     def __init__(
@@ -98,12 +99,13 @@ class SimulatedHypervisor(Hypervisor):
         delays: Mapping[str, float] | None = None,
         capabilities: Capabilities | None = None,
         pool: str = "",
+        volume_directory: str = "",
         fabric: dict[str, SimulatedHypervisor] | None = None,
     ) -> None:
         self.host, self.pool = host, pool
         self._fabric = {} if fabric is None else fabric
         self._fabric[host] = self
-        self._state_dir = state_dir
+        self._state_dir, self._volume_directory = state_dir, volume_directory
         self.vcpus, self.memory_mb, self.disk_gb = vcpus, memory_mb, disk_gb
         self.delays = dict(delays or {})
         self.pci: list[dict[str, Any]] = []
@@ -119,13 +121,14 @@ class SimulatedHypervisor(Hypervisor):
         if state_dir is not None:
             self._read_options(state_dir)
         self._store = Store(state_dir, host, self._notify)
-        self._disks = self._shared_store() if self.pool else self._store
+        everybodys = Store(state_dir, "volume-directory", self._notify) if volume_directory and state_dir else None
+        self._disks = Disks(self._shared_store() if self.pool else self._store, everybodys)
 
     def _shared_store(self) -> Store:
         """The pool's, which is the first one's that has it."""
         for other in self._fabric.values():
             if other is not self and other.pool == self.pool and self._state_dir is None:
-                return other._disks
+                return other._disks.own
         return Store(self._state_dir, f"pool-{self.pool}", self._notify)
 
     def _read_options(self, state_dir: Path) -> None:
@@ -287,7 +290,9 @@ class SimulatedHypervisor(Hypervisor):
         if other is None:
             if self._state_dir is None:
                 raise HypervisorGone(f"the simulated hypervisor of {peer.name} does not answer")
-            other = SimulatedHypervisor(peer.name, state_dir=self._state_dir, fabric=self._fabric)
+            other = SimulatedHypervisor(
+                peer.name, state_dir=self._state_dir, volume_directory=self._volume_directory, fabric=self._fabric
+            )
         if other.gone:
             raise HypervisorGone(f"the simulated hypervisor of {peer.name} does not answer")
         return other
@@ -575,10 +580,13 @@ class SimulatedHypervisor(Hypervisor):
         self.gone = self._closed = True
         self._watchers.clear()
         self._store.close()
-        if self._disks is not self._store and not any(
-            each._disks is self._disks and not each._closed for each in self._fabric.values()
+        pool = self._disks.own
+        if pool is not self._store and not any(
+            each._disks.own is pool and not each._closed for each in self._fabric.values()
         ):
-            self._disks.close()
+            pool.close()
+        if self._disks.everybodys is not None:
+            self._disks.everybodys.close()
 
     # --- inside ---
 
@@ -588,7 +596,7 @@ class SimulatedHypervisor(Hypervisor):
             raise DomainNotFound(f"{self.host} has no guest {uuid}")
         return guest
 
-    def _volume(self, data: Store, name: str) -> tuple[int, int]:
+    def _volume(self, data: Disks, name: str) -> tuple[int, int]:
         """Bytes kept, virtual size in bytes."""
         found = data.volume(name)
         if not found:

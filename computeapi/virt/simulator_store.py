@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import orjson
 
 from computeapi.states import PowerState
 from computeapi.virt.base import DhcpHost, DiskSpec, DomainSpec, Event, NicSpec
+from computeapi.virt.images import SHARED_NAMES
 
 LOG = logging.getLogger(__name__)
 _TABLES = """
@@ -236,6 +237,46 @@ def _spec(body: bytes) -> DomainSpec:
     data["disks"] = tuple(DiskSpec(**disk) for disk in data["disks"])
     data["nics"] = tuple(NicSpec(**nic | {"filters": tuple(nic["filters"])}) for nic in data["nics"])
     return DomainSpec(**data)
+
+
+class Disks:
+    """The volumes that a host has: its `own` (or its pool's), and `everybodys`, which are in the directory of all."""
+
+    def __init__(self, own: Store, everybodys: Store | None = None) -> None:
+        self.own, self.everybodys = own, everybodys
+
+    @contextmanager
+    def open(self) -> Iterator[Disks]:
+        """One transaction of both, in this order."""
+        with self.own.open(), self.everybodys.open() if self.everybodys else nullcontext():
+            yield self
+
+    def _at(self, name: str) -> Store:
+        return self.everybodys if self.everybodys and name.startswith(SHARED_NAMES) else self.own
+
+    def volume(self, name: str) -> tuple[int, int] | None:
+        """Bytes kept, virtual size in bytes."""
+        return self._at(name).volume(name)
+
+    def put_volume(self, name: str, size: int, virtual: int) -> None:
+        """Keep or replace a volume."""
+        self._at(name).put_volume(name, size, virtual)
+
+    def remove_volumes(self, prefix: str) -> None:
+        """Forget the volumes whose names begin so."""
+        self._at(prefix).remove_volumes(prefix)
+
+    def remove_volume(self, name: str) -> None:
+        """Forget the volume of that name."""
+        self._at(name).remove_volume(name)
+
+    def volume_names(self) -> list[str]:
+        """All volumes, sorted."""
+        return sorted(self.own.volume_names() + (self.everybodys.volume_names() if self.everybodys else []))
+
+    def stored_bytes(self) -> int:
+        """What the host's own volumes hold."""
+        return self.own.stored_bytes()
 
 
 class Clock:

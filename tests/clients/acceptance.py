@@ -46,9 +46,11 @@ class PairCloud(Cloud):
 
 
 def new_cloud(state: Path) -> Cloud:
-    """A cloud on the simulator that tempest can work with: a second image, a network that leads out."""
+    """A cloud on the simulator that tempest can work with: two hosts with the same volumes, a second image, a network
+    that leads out."""
     os.environ["COMPUTEAPI_ADMIN_PASSWORD"] = PASSWORD
-    cloud = PairCloud(state, ["--hypervisor", "simulator"])
+    settings = {"OS_VOLUME__VOLUME_DIRECTORY": str(state / "volumes")}
+    cloud = PairCloud(state, ["--hypervisor", "simulator"], settings=settings)
     cloud.start()
     empty = state / "empty.raw"
     empty.write_bytes(bytes(2**20))
@@ -86,6 +88,7 @@ def write_conf(cloud: Cloud) -> Path:
             "build_interval": 1,
             "build_timeout": 60,
             "min_compute_nodes": 2,
+            "fixed_network_name": "private",
             "min_microversion": versions.MIN,
             "max_microversion": versions.MAX,
         },
@@ -97,7 +100,9 @@ def write_conf(cloud: Cloud) -> Path:
             "metadata_service": True,
             "resize": True,
             "block_migration_for_live_migration": True,
+            "volume_backed_live_migration": True,
             "swap_volume": True,
+            "scheduler_enabled_filters": "all",
             "attach_encrypted_volume": False,
         },
         "image-feature-enabled": {"import_image": False},

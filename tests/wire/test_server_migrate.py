@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from computeapi import clock, journal
 from computeapi.app import create_app
@@ -17,7 +18,8 @@ from computeapi.backends.identity.tokens import TokenCodec
 from computeapi.backends.image import load as load_images
 from computeapi.compute import sweeps, timeouts
 from computeapi.db.engine import Database
-from computeapi.db.models import Action, Allocation, Host, Migration, Server
+from computeapi.db.models import Action, Allocation, BlockDevice, Host, Migration, Server
+from computeapi.db.queries import block_devices
 from computeapi.settings import Settings
 from computeapi.states import PowerState
 from computeapi.virt.base import HypervisorError, HypervisorGone
@@ -679,6 +681,21 @@ def test_servers_with_volumes_on_shared_storage(shared: Cloud, boot: Boot) -> No
     assert shared.admin.delete(f"{url}/{volume_id}").status_code == 202
     shared.work()
     assert shared.admin.get(f"/os-volumes/{volume_id}").json["volume"]["status"] == "available"
+
+
+@pytest.mark.parametrize("host", [None, "host2"])
+def test_servers_of_volumes_alone_need_no_shared_storage(cloud: Cloud, boot: Boot, host: str | None) -> None:
+    """They have no disk of their host's that would have to be copied."""
+    server_id, swapped = boot(cloud), boot(cloud)
+    with cloud.db.write() as conn:
+        conn.execute(update(Server).values(image_id=""))
+        conn.execute(delete(BlockDevice).where(BlockDevice.destination_type == "local"))
+        key = conn.execute(select(Server.id).where(Server.uuid == swapped)).scalar_one()
+        swap = {"source_type": "blank", "destination_type": "local", "guest_format": "swap", "size_gb": 64}
+        block_devices.add(conn, {"uuid": str(uuid.uuid4()), "server_id": key, **swap})
+    assert "without shared storage" in refused(cloud.live(swapped, block_migration=False, host=host), 400)
+    assert cloud.live(server_id, block_migration=False, host=host).status_code == 202
+    assert cloud.show(server_id) == ("MIGRATING", "migrating", "host1")
 
 
 # --- maintenance ---

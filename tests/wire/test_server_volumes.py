@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import update
 
 from computeapi.db.engine import Database
-from computeapi.db.models import Host, Volume
+from computeapi.db.models import Host, Server, Volume
 from computeapi.virt.base import HypervisorError
 from tests.cloud import Compute
 from tests.conftest import Api
@@ -289,19 +291,71 @@ def test_delete_of_a_server_frees_its_volumes(api: Api, compute: Compute, boot: 
     assert api.get(f"/os-volumes/{attached}").json["volume"]["attachments"] == [{}]
 
 
-def test_assisted_snapshots(api: Api, admin: Api, compute: Compute) -> None:
-    """Are for volume services that need help."""
-    volume_id = make(api, compute)
-    info = {"snapshot_id": str(uuid.uuid4()), "type": "qcow2", "new_file": "new"}
-    body: dict[str, Any] = {"snapshot": {"volume_id": volume_id, "create_info": info}}
-    assert api.post("/os-assisted-volume-snapshots", body).status_code == 403
-    assert admin.post("/os-assisted-volume-snapshots", body).status_code == 400
-    assert admin.post("/os-assisted-volume-snapshots", {"snapshot": {"volume_id": volume_id}}).status_code == 400
-    body["snapshot"]["volume_id"] = str(uuid.uuid4())
-    assert admin.post("/os-assisted-volume-snapshots", body).status_code == 404
-    gone = f"/os-assisted-volume-snapshots/{uuid.uuid4()}"
-    assert admin.delete(gone).status_code == 404
-    assert api.delete(gone).status_code == 403
+def said(answer: Any) -> str:
+    (fault,) = answer.json.values()
+    return str(fault["message"])
+
+
+ASSISTED = "/os-assisted-volume-snapshots"
+
+
+def assisted(volume_id: str, snapshot_id: str, **more: str) -> dict[str, Any]:
+    info = {"snapshot_id": snapshot_id, "type": "qcow2", "new_file": "new", **more}
+    return {"snapshot": {"volume_id": volume_id, "create_info": info}}
+
+
+def delete_assisted(api: Api, volume_id: str, snapshot_id: str) -> int:
+    info = quote(json.dumps({"volume_id": volume_id, "type": "qcow2"}))
+    code: int = api.delete(f"{ASSISTED}/{snapshot_id}?delete_info={info}").status_code
+    return code
+
+
+def test_assisted_snapshots(api: Api, admin: Api, compute: Compute, boot: Boot) -> None:
+    """The volume service's ids, whosever the volume is; a snapshot that is being made is deleted after that."""
+    server_id, volume_id = boot(), make(api, compute)
+    attach(api, compute, server_id, volume_id)
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    answer = admin.post(ASSISTED, assisted(volume_id, first, id="any"))
+    assert (answer.status_code, answer.json) == (200, {"snapshot": {"id": "any", "volumeId": volume_id}})
+    compute.work()
+    shown = api.get(f"/os-snapshots/{first}").json["snapshot"]
+    assert (shown["status"], shown["volumeId"], shown["size"]) == ("available", volume_id, 1)
+    assert f"snapshot-{first}" in compute.driver.list_volumes()
+    assert status(api, volume_id) == "in-use"
+    answer = admin.post(ASSISTED, assisted(volume_id, second))
+    assert answer.json == {"snapshot": {"id": second, "volumeId": volume_id}}
+    assert delete_assisted(admin, volume_id, second) == 204
+    assert delete_assisted(admin, volume_id, first) == 204
+    assert delete_assisted(admin, volume_id, first) == 204  # it is under way
+    compute.work()
+    assert api.get("/os-snapshots").json["snapshots"] == []
+    assert not any(name.startswith("snapshot-") for name in compute.driver.list_volumes())
+    assert delete_assisted(admin, volume_id, first) == 404
+
+
+def test_assisted_snapshots_that_are_refused(api: Api, admin: Api, compute: Compute, boot: Boot, db: Database) -> None:
+    server_id, volume_id, other, snapshot = boot(), make(api, compute), make(api, compute), str(uuid.uuid4())
+    answer = admin.post(ASSISTED, assisted(volume_id, snapshot))  # nobody has it
+    assert (answer.status_code, said(answer)) == (400, f"No volume Block Device Mapping with id {volume_id}.")
+    assert delete_assisted(admin, volume_id, snapshot) == 400
+    assert admin.post(ASSISTED, assisted(str(uuid.uuid4()), snapshot)).status_code == 400
+    attach(api, compute, server_id, volume_id)
+    attach(api, compute, server_id, other)
+    assert api.post(ASSISTED, assisted(volume_id, snapshot)).status_code == 403
+    assert delete_assisted(api, volume_id, snapshot) == 403
+    assert admin.post(ASSISTED, {"snapshot": {"volume_id": volume_id}}).status_code == 400
+    assert admin.post(ASSISTED, assisted(volume_id, snapshot, type="raw")).status_code == 400
+    assert admin.post(ASSISTED, assisted(volume_id, "../x")).status_code == 400
+    assert admin.post(ASSISTED, assisted(volume_id, snapshot)).status_code == 200
+    assert admin.post(ASSISTED, assisted(volume_id, snapshot)).status_code == 400  # there is one
+    assert delete_assisted(admin, other, snapshot) == 404
+    for info in ("", "?delete_info=", "?delete_info={}", "?delete_info=[]", "?delete_info=1"):
+        assert admin.delete(f"{ASSISTED}/{snapshot}{info}").status_code == 400
+    with db.write() as conn:
+        conn.execute(update(Server).where(Server.uuid == server_id).values(task_state="powering-off"))
+    answer = admin.post(ASSISTED, assisted(volume_id, str(uuid.uuid4())))
+    assert answer.status_code == 400 and "in task_state powering-off" in said(answer)
+    assert delete_assisted(admin, volume_id, snapshot) == 400
 
 
 def test_a_host_that_shares_its_storage(api: Api, compute: Compute, boot: Boot, db: Database) -> None:

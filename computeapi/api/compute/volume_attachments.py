@@ -11,6 +11,7 @@ import uuid
 from contextlib import suppress
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection
 
 from computeapi import errors, lifecycle
@@ -230,16 +231,42 @@ def swap(call: Call) -> None:
 # --- os-assisted-volume-snapshots ---
 
 
-def create_assisted(call: Call) -> None:
-    """POST /os-assisted-volume-snapshots: for volume services that can't copy a file while a guest has it. Ours can."""
-    volume_id = call.body["snapshot"]["volume_id"]
-    call.services.volumes.show(call.context, volume_id)
-    raise errors.BadRequest(f"Invalid volume: Snapshots of volume {volume_id} are made by its service itself.")
+def create_assisted(call: Call) -> dict[str, Any]:
+    """POST /os-assisted-volume-snapshots: a snapshot of what a guest has; the volume service names its file itself.
+
+    `id` comes back as it was sent; without one it is the snapshot's.
+    """
+    volume_id, info = call.body["snapshot"]["volume_id"], call.body["snapshot"]["create_info"]
+    with call.services.db.write() as conn:
+        _lock_user(conn, volume_id, "create")
+        call.services.volumes.assist_create(conn, call.context, volume_id, info["snapshot_id"])
+    return {"snapshot": {"id": info.get("id", info["snapshot_id"]), "volumeId": volume_id}}
 
 
 def delete_assisted(call: Call) -> None:
-    """DELETE /os-assisted-volume-snapshots/{snapshot_id}: there is none."""
-    raise errors.NotFound(f"Snapshot {call.params['snapshot_id']} could not be found.")
+    """DELETE /os-assisted-volume-snapshots/{snapshot_id}?delete_info={"volume_id": …}: 204."""
+    try:
+        volume_id = str(orjson.loads(call.query["delete_info"][-1])["volume_id"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise errors.BadRequest(f"Invalid delete_info: {error}") from None
+    with call.services.db.write() as conn:
+        _lock_user(conn, volume_id, "delete")
+        call.services.volumes.assist_delete(conn, call.context, volume_id, call.params["snapshot_id"])
+
+
+def _lock_user(conn: Connection, volume_id: str, what: str) -> None:
+    """Lock the server that has the volume. Raises BadRequest where there is none, or something is under way there."""
+    key = block_devices.server_with(conn, volume_id)
+    server = lock_row(conn, key) if key is not None else None
+    if server is None:
+        raise errors.BadRequest(f"No volume Block Device Mapping with id {volume_id}.")
+    if server.host is None:
+        raise errors.BadRequest(f"Instance {server.uuid} is not ready")
+    if server.task_state is not None:
+        raise errors.BadRequest(
+            f"Instance {server.uuid} in task_state {server.task_state}. Cannot volume_snapshot_{what} while the "
+            "instance is in this state."
+        )
 
 
 ACTIONS: dict[str, Endpoint] = {

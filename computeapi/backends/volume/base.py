@@ -160,6 +160,14 @@ class VolumeBackend(ABC):
     def delete_snapshot(self, context: Context, snapshot_id: str) -> None:
         """Begin to delete a snapshot."""
 
+    @abstractmethod
+    def assist_create(self, conn: Connection, context: Context, volume_id: str, snapshot_id: str) -> None:
+        """Begin a snapshot of that id, of a volume that a guest has. Raises BadRequest where that can't be."""
+
+    @abstractmethod
+    def assist_delete(self, conn: Connection, context: Context, volume_id: str, snapshot_id: str) -> None:
+        """Begin to delete one, or what is still being made of it. Raises BadRequest, NotFound."""
+
     # --- attachments ---
 
     @abstractmethod

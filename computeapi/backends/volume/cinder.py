@@ -114,6 +114,14 @@ class CinderVolumes(VolumeBackend):
         """Begin to delete it."""
         self._ask(context, "DELETE", f"/snapshots/{_id(snapshot_id, 'Snapshot')}")
 
+    def assist_create(self, conn: Connection, context: Context, volume_id: str, snapshot_id: str) -> None:
+        """Refused: no guest is made to write to another file."""
+        raise errors.BadRequest(f"Invalid volume: Snapshots of volume {volume_id} can't be made with a guest's help.")
+
+    def assist_delete(self, conn: Connection, context: Context, volume_id: str, snapshot_id: str) -> None:
+        """Refused: there is none."""
+        raise errors.NotFound(f"Snapshot {snapshot_id} could not be found.")
+
     # --- attachments ---
 
     def prepare(self, context: Context, volume_id: str, server_id: str) -> str:

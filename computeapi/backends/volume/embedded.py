@@ -16,12 +16,12 @@ import orjson
 from sqlalchemy import Connection
 
 from computeapi import errors, journal
-from computeapi.backends.volume.attachments import Attachments, wrong_status
-from computeapi.backends.volume.base import Attachment, NewVolume, SnapshotInfo, VolumeInfo
+from computeapi.backends.volume.attachments import wrong_status
+from computeapi.backends.volume.base import Attachment, NewVolume, VolumeInfo
+from computeapi.backends.volume.snapshots import Snapshots, project_of
 from computeapi.context import Context
 from computeapi.db.engine import Database
 from computeapi.db.queries import quotas, volume_quotas, volume_snapshots, volume_types, volumes
-from computeapi.db.queries.volume_snapshots import SnapshotRow
 from computeapi.db.queries.volumes import AttachmentRow, VolumeRow, Wanted
 from computeapi.sealing import Seal
 from computeapi.settings import Settings
@@ -31,7 +31,7 @@ MAX_GB = 2**31 - 1
 _NO_HOST = "No valid backend was found. No compute service that could keep it is up."
 
 
-class EmbeddedVolumes(Attachments):
+class EmbeddedVolumes(Snapshots):
     """The volume service of the cloud itself."""
 
     def __init__(self, settings: Settings, db: Database, seal: Seal) -> None:
@@ -59,7 +59,7 @@ class EmbeddedVolumes(Attachments):
 
     def row(self, conn: Connection, context: Context, volume_id: str, *, lock: bool = False) -> VolumeRow:
         """One volume with all that its row has. Raises NotFound."""
-        row = volumes.get(conn, volume_id, _project(context), lock=lock)
+        row = volumes.get(conn, volume_id, project_of(context), lock=lock)
         if row is None:
             raise errors.NotFound(f"Volume {volume_id} could not be found.")
         return row
@@ -179,7 +179,7 @@ class EmbeddedVolumes(Attachments):
             volumes.remove(conn, row.id)
             return
         for snapshot in snapshots:
-            self._delete_snapshot(conn, context, row, snapshot, force=force)
+            self.delete_snapshot_in(conn, context, row, snapshot, force=force)
         volumes.change(conn, row.id, {"status": "deleting"})
         self.work(conn, context, row, "delete", row.host, ok="deleting", failed="error_deleting")
 
@@ -198,7 +198,7 @@ class EmbeddedVolumes(Attachments):
             volume_quotas.check_size(conn, self.settings, row.project_id, size_gb)
             volume_quotas.check(conn, self.settings, row.project_id, row.type_name, gigabytes=size_gb - row.size_gb)
             volumes.change(conn, row.id, {"status": "extending"})
-            host = self._host(conn, row)
+            host = self.host_of(conn, row)
             # One that a guest has stays usable where that fails: nothing of it is lost.
             failed = "error_extending" if row.status == "available" else "in-use"
             self.work(conn, context, row, "extend", host, {"size_gb": size_gb}, ok=row.status, failed=failed)
@@ -230,7 +230,7 @@ class EmbeddedVolumes(Attachments):
                     f"Invalid snapshot: Can't revert volume {row.uuid} to its latest snapshot {latest.uuid}. "
                     "Snapshot's status must be available."
                 )
-            host = self._host(conn, row)
+            host = self.host_of(conn, row)
             self.work(conn, context, row, "revert", host, ok="available", failed="error", restored=latest.uuid)
 
     def upload_to_image(self, context: Context, volume_id: str, image_id: str, *, force: bool = False) -> None:
@@ -240,7 +240,7 @@ class EmbeddedVolumes(Attachments):
             if row.status not in (("available", "in-use") if force else ("available",)):
                 raise wrong_status(row, "available" + (" or in-use" if force else ""))
             volumes.change(conn, row.id, {"status": "uploading"})
-            host = self._host(conn, row)
+            host = self.host_of(conn, row)
             self.work(conn, context, row, "upload", host, {"image_id": image_id}, ok=row.status, failed=row.status)
 
     def work(
@@ -268,7 +268,7 @@ class EmbeddedVolumes(Attachments):
             lands=lands,
         )
 
-    def _host(self, conn: Connection, row: VolumeRow) -> str:
+    def host_of(self, conn: Connection, row: VolumeRow) -> str:
         """Who works on it: the host whose guest has it, else its own; where hosts share, any that is up."""
         user = volumes.user_of(conn, row.uuid)
         if user is not None and user.host is not None:
@@ -306,120 +306,6 @@ class EmbeddedVolumes(Attachments):
             message=row.message,
         )
 
-    # --- snapshots ---
-
-    def show_snapshot(self, context: Context, snapshot_id: str) -> SnapshotInfo:
-        """One snapshot."""
-        with self.db.read() as conn:
-            row = self.snapshot_row(conn, context, snapshot_id)
-            volume = volumes.get(conn, row.volume_id, None)
-        return _snapshot_info(row, None if self.is_shared or volume is None else volume.host)
-
-    def list_snapshots(self, context: Context, limit: int | None = None, offset: int = 0) -> Sequence[SnapshotInfo]:
-        """The project's snapshots."""
-        with self.db.read() as conn:
-            rows = volume_snapshots.page(conn, Wanted(context.project_id, limit=limit, offset=offset))
-        return [_snapshot_info(row, None) for row in rows]
-
-    def snapshot_row(self, conn: Connection, context: Context, snapshot_id: str, *, lock: bool = False) -> SnapshotRow:
-        """One snapshot with all that its row has. Raises NotFound."""
-        row = volume_snapshots.get(conn, snapshot_id, _project(context), lock=lock)
-        if row is None:
-            raise errors.NotFound(f"Snapshot {snapshot_id} could not be found.")
-        return row
-
-    def create_snapshot(
-        self,
-        context: Context,
-        volume_id: str,
-        name: str | None,
-        description: str | None,
-        *,
-        force: bool = False,
-        metadata: Mapping[str, str] | None = None,
-    ) -> SnapshotInfo:
-        """Begin to make a snapshot."""
-        with self.db.write() as conn:
-            volume = self.row(conn, context, volume_id, lock=True)
-            if volume.status not in (("available", "in-use") if force else ("available",)):
-                raise errors.BadRequest(
-                    f"Invalid volume: Volume {volume_id} status must be available"
-                    f"{' or in-use' if force else ''}, but current status is: {volume.status}."
-                )
-            return self.snapshot_in(conn, context, volume, str(uuid.uuid4()), name, description, metadata)
-
-    def snapshot_in(
-        self,
-        conn: Connection,
-        context: Context,
-        volume: VolumeRow,
-        snapshot_id: str,
-        name: str | None,
-        description: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> SnapshotInfo:
-        """The same, in the caller's transaction, of a locked volume."""
-        self.db.lock(conn, quotas.lock_name(volume.project_id))
-        volume_quotas.check(
-            conn, self.settings, volume.project_id, volume.type_name, snapshots=1, gigabytes=volume.size_gb
-        )
-        volume_snapshots.create(
-            conn,
-            {
-                "uuid": snapshot_id,
-                "volume_id": volume.uuid,
-                "project_id": volume.project_id,
-                "user_id": context.user_id,
-                "name": name,
-                "description": description,
-                "size_gb": volume.size_gb,
-                "status": "creating",
-                "metadata_json": orjson.dumps(dict(metadata or {})).decode(),
-            },
-        )
-        host = self._host(conn, volume)
-        self.work(conn, context, volume, "snapshot_create", host, ok="available", failed="error", snapshot=snapshot_id)
-        row = volume_snapshots.get(conn, snapshot_id, None)
-        assert row is not None
-        return _snapshot_info(row, None)
-
-    def delete_snapshot(self, context: Context, snapshot_id: str, *, force: bool = False) -> None:
-        """Begin to delete a snapshot."""
-        with self.db.write() as conn:
-            row = self.snapshot_row(conn, context, snapshot_id, lock=True)
-            volume = volumes.get(conn, row.volume_id, None, lock=True)
-            self._delete_snapshot(conn, context, volume, row, force=force)
-
-    def _delete_snapshot(
-        self, conn: Connection, context: Context, volume: VolumeRow | None, row: SnapshotRow, *, force: bool
-    ) -> None:
-        """The same, of a locked volume. Raises BadRequest for a status that forbids it."""
-        if row.status == "deleting" and not force:
-            return
-        if row.status not in ("available", "error", "error_deleting") and not force:
-            raise errors.BadRequest(
-                f"Invalid snapshot: Snapshot status must be available or error, but current status is: {row.status}"
-            )
-        if volume_snapshots.is_source(conn, row.uuid):
-            raise errors.BadRequest("Invalid snapshot: A volume is being made from it.")
-        if volume is None:
-            volume_snapshots.remove(conn, row.uuid)
-            return
-        volume_snapshots.change(conn, row.uuid, {"status": "deleting"})
-        host = self._host(conn, volume)
-        lands = {"ok": "deleting", "failed": "error_deleting", "snapshot": row.uuid}
-        self.work(conn, context, volume, "snapshot_delete", host, None, **lands)
-
-
-def _project(context: Context) -> str | None:
-    return None if context.is_admin else context.project_id
-
 
 def _inherited(source: VolumeRow) -> dict[str, Any]:
     return {"host": source.host, "bootable": source.bootable, "image_json": source.image_json}
-
-
-def _snapshot_info(row: SnapshotRow, host: str | None) -> SnapshotInfo:
-    return SnapshotInfo(
-        row.uuid, row.volume_id, row.name, row.description, row.status, row.size_gb, row.created_at, host
-    )

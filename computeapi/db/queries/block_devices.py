@@ -73,6 +73,16 @@ def find(conn: Connection, uuid: str) -> VolumeDevice | None:
     return VolumeDevice._make(row) if row else None
 
 
+def server_with(conn: Connection, volume_id: str) -> int | None:
+    """The row key of the server that has the volume, or is about to; None where nobody has."""
+    statement = select(BlockDevice.server_id).join(Server, Server.id == BlockDevice.server_id)
+    statement = statement.where(
+        BlockDevice.volume_id == volume_id, BlockDevice.attachment_id.is_not(None), Server.deleted == 0
+    )
+    key: int | None = conn.execute(statement.limit(1)).scalar()
+    return key
+
+
 def device_names(conn: Connection, server_id: int) -> set[str]:
     """The targets (vdb) that a server's disks have; local ones have theirs by their order."""
     rows = conn.execute(select(Server.image_id).where(Server.id == server_id)).scalar()

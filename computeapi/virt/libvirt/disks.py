@@ -31,7 +31,6 @@ from computeapi.virt.libvirt.xml import Element, element, parse, to_text
 PIECE = 256 * 1024  # bytes a message of a stream
 BUSY_TIMEOUT = 20.0  # seconds to wait for libvirt's own work on a pool or volume
 DIRECTORY_MODE = "0711"
-SHARED_NAMES = ("volume-", "snapshot-")  # how the names of what hosts may share begin
 _MARKER = re.compile(r"(?P<name>.+)\.whole-(?P<format>qcow2|raw)-(?P<virtual>\d+)")
 _OTHERS_SECONDS = 3.0  # in which another host that is writing an image has written more of it
 _IDENTITY = re.compile(r"pool_[0-9a-f-]{36}")
@@ -237,7 +236,7 @@ class Disks:
 
     def _at(self, name: str) -> Pool:
         """The pool that a volume of that name is in."""
-        return self._shared if self._shared and name.startswith(SHARED_NAMES) else self._pool
+        return self._shared if self._shared and name.startswith(images.SHARED_NAMES) else self._pool
 
     def path(self, name: str) -> str:
         """Where a volume's file is."""
