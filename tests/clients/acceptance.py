@@ -110,10 +110,7 @@ def write_conf(cloud: Cloud) -> Path:
             "public_network_id": cloud.show("network", "show", "public")["id"],
             "floating_network_name": "public",
         },
-        "network-feature-enabled": {
-            "api_extensions": ",".join(sorted(EXTENSIONS)),
-            "ipv6_subnet_attributes": True,
-        },
+        "network-feature-enabled": {"api_extensions": ",".join(sorted(EXTENSIONS))},
         "validation": {"run_validation": False},
         "volume": {"disk_format": "qcow2"},
         "volume-feature-enabled": {"backup": False},

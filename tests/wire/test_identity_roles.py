@@ -48,9 +48,71 @@ def test_the_five_roles_are_there_and_immutable(cloud: Cloud) -> None:
         assert cloud.get(f"/roles/{key}").json["role"]["options"] == {"immutable": True}
 
 
-def test_roles_of_a_domain_are_refused(cloud: Cloud) -> None:
-    assert cloud.post("/roles", {"role": {"name": "x", "domain_id": "default"}}).status_code == 400
+# --- roles of a domain ---
+
+
+def test_a_role_of_a_domain(cloud: Cloud) -> None:
+    domain, other = cloud.domain()["id"], cloud.domain()["id"]
     assert cloud.post("/roles", {"role": {"name": "x", "domain_id": None}}).status_code == 201
+    assert cloud.post("/roles", {"role": {"name": "y", "domain_id": "unknown"}}).status_code == 404
+    key = role(cloud, "x", domain_id=domain)
+    assert cloud.get(f"/roles/{key}").json["role"]["domain_id"] == domain
+    assert [item["id"] for item in cloud.get(f"/roles?domain_id={domain}").json["roles"]] == [key]
+    assert key not in [item["id"] for item in cloud.get("/roles?name=x").json["roles"]]
+    assert cloud.post("/roles", {"role": {"name": "x", "domain_id": domain}}).status_code == 409
+    role(cloud, "x", domain_id=other)
+    for value in (other, None):
+        assert cloud.patch(f"/roles/{key}", {"role": {"domain_id": value}}).status_code == 400
+    assert cloud.patch(f"/roles/{key}", {"role": {"domain_id": domain, "name": "z"}}).json["role"]["name"] == "z"
+    cloud.patch(f"/domains/{domain}", {"domain": {"enabled": False}})
+    assert cloud.delete(f"/domains/{domain}").status_code == 204
+    assert cloud.get(f"/roles/{key}").status_code == 404
+
+
+def test_a_role_of_a_domain_is_in_no_token(cloud: Cloud) -> None:
+    """Called admin it makes nobody one; what it implies counts."""
+    key = role(cloud, "admin", domain_id="default")
+    user, project = cloud.user(), cloud.project()
+    path = f"/projects/{project['id']}/users/{user['id']}/roles"
+    assert cloud.put(f"{path}/{key}").status_code == 204
+    assert cloud.login(user["name"], "pw", project["name"]).status_code == 401
+    listed = f"/role_assignments?user.id={user['id']}"
+    assert [item["role"]["id"] for item in cloud.get(listed).json["role_assignments"]] == [key]
+    assert cloud.get(f"{listed}&effective").json["role_assignments"] == []
+    assert [item["id"] for item in cloud.get(path).json["roles"]] == [key]
+    second = role(cloud, "second", domain_id="default")
+    assert cloud.put(f"/roles/{key}/implies/{second}").status_code == 201
+    assert cloud.put(f"/roles/{second}/implies/{cloud.roles['member']}").status_code == 201
+    assert role_names(cloud, user, project) == {"member", "reader"}
+    effective = cloud.get(f"{listed}&effective").json["role_assignments"]
+    assert {item["role"]["id"] for item in effective} == {cloud.roles["member"], cloud.roles["reader"]}
+    token = cloud.token(user["name"], "pw", project["name"])
+    assert cloud.get("/users", token=token).status_code == 403
+    again = cloud.authenticate({"methods": ["token"], "token": {"id": token}}, {"project": {"id": project["id"]}})
+    assert {item["name"] for item in again.json["token"]["roles"]} == {"member", "reader"}
+    assert cloud.delete(f"/roles/{key}").status_code == 204
+    assert not cloud.works(token)
+
+
+def test_where_a_role_of_a_domain_is_given(cloud: Cloud) -> None:
+    domain = cloud.domain()["id"]
+    key, user, inside = role(cloud, domain_id=domain), cloud.user()["id"], cloud.project(domain_id=domain)["id"]
+    for path, status in (
+        (f"/projects/{inside}/users/{user}/roles/{key}", 204),
+        (f"/domains/{domain}/users/{user}/roles/{key}", 204),
+        (f"/projects/{cloud.project()['id']}/users/{user}/roles/{key}", 403),
+        (f"/domains/default/users/{user}/roles/{key}", 403),
+        (f"/OS-INHERIT/domains/default/users/{user}/roles/{key}/inherited_to_projects", 403),
+        (f"/system/users/{user}/roles/{key}", 403),
+    ):
+        assert cloud.put(path).status_code == status, path
+
+
+def test_a_role_of_all_domains_implies_none_of_one(cloud: Cloud) -> None:
+    key = role(cloud, domain_id="default")
+    assert cloud.put(f"/roles/{cloud.roles['member']}/implies/{key}").status_code == 403
+    assert cloud.put(f"/roles/{key}/implies/{cloud.roles['admin']}").status_code == 403
+    assert cloud.put(f"/roles/{key}/implies/{cloud.roles['member']}").status_code == 201
 
 
 def test_renaming_and_deleting_a_role_revokes_the_tokens_that_give_it(cloud: Cloud) -> None:

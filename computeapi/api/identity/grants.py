@@ -104,6 +104,7 @@ def assign(call: Call) -> None:
     """PUT …/roles/{role_id}. Tokens issued before are without it."""
     with call.services.db.write() as conn:
         queries.require(conn, _grant(call))
+        queries.check_domain(conn, _grant(call))
         queries.assign(conn, _grant(call))
 
 
@@ -174,7 +175,7 @@ def list_assignments(call: Call) -> dict[str, Any]:
         found = queries.assignments(conn, wanted, effective=effective, inherited=inherited)
         if effective:
             pairs = queries.implications(conn)
-            names = queries.names(conn, queries.closure(pairs, {row["role_id"] for row in found}))
+            names = queries.everywhere(conn, queries.closure(pairs, {row["role_id"] for row in found}))
     if effective:
         found = [
             row for row in _with_implied(found, pairs, names) if row["role_id"] == wanted.get("role_id", row["role_id"])
@@ -204,8 +205,9 @@ def _wanted(call: Call) -> dict[str, str | Sequence[str]]:
 
 def _with_implied(found: list[Row], pairs: list[tuple[str, str]], names: Mapping[str, str]) -> Iterator[Row]:
     for row in found:
-        yield row
-        for key in sorted(queries.closure(pairs, {row["role_id"]}) - {row["role_id"]}):
+        if row["role_id"] in names:
+            yield row
+        for key in sorted(names.keys() & (queries.closure(pairs, {row["role_id"]}) - {row["role_id"]})):
             yield {**row, "role_id": key, "role_name": names[key], "prior_role_id": row["role_id"]}
 
 

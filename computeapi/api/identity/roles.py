@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Roles and what they imply. Behaviour: keystone/api/roles.py. Roles of a domain of their own there are not."""
+"""Roles, of all domains or of one, and what they imply. Behaviour: keystone/api/roles.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from computeapi import errors, policy
 from computeapi.api.identity import common
 from computeapi.api.identity.common import ADMIN, ADMIN_OR_SYSTEM_READER, Row
-from computeapi.db.models import Role
+from computeapi.db.models import Domain, Role
 from computeapi.db.queries.identity import accounts
 from computeapi.db.queries.identity import roles as queries
 from computeapi.endpoint import Call
@@ -46,7 +46,7 @@ RULES = [
 _ATTRIBUTES = {
     "name": common.name_255,
     "description": common.text_or_null,
-    "domain_id": {"enum": [None]},  # a role of all domains
+    "domain_id": common.id_or_null,
     "options": common.immutable,
 }
 CREATE = common.body("role", _ATTRIBUTES, "name")
@@ -64,7 +64,7 @@ def view(call: Call, row: Row) -> dict[str, Any]:
         **row["extra"],
         "id": row["id"],
         "name": row["name"],
-        "domain_id": None,
+        "domain_id": row["domain_id"] or None,
         "description": row["description"],
         "links": common.self_link(call, "roles", row["id"]),
     }
@@ -78,10 +78,9 @@ def _short(call: Call, key: str, name: str) -> dict[str, Any]:
 
 
 def index(call: Call) -> Any:
-    """GET /v3/roles, by name."""
-    if call.first("domain_id"):
-        return common.collection(call, "roles", [])
-    which = accounts.equal(Role, common.filters(call, "name"))
+    """GET /v3/roles, by name: those of all domains, or of the one that is asked for."""
+    wanted = {"domain_id": call.first("domain_id") or accounts.EVERYWHERE}
+    which = accounts.equal(Role, common.filters(call, "name") | wanted)
     return common.page(call, "roles", view, lambda conn, *page: accounts.listed(conn, Role, which, *page))
 
 
@@ -94,9 +93,11 @@ def show(call: Call) -> dict[str, Any]:
 def create(call: Call) -> dict[str, Any]:
     """POST /v3/roles."""
     values, extra = common.split(call.body["role"], COLUMNS)
-    extra.pop("domain_id", None)
+    domain_id = extra.pop("domain_id", None) or accounts.EVERYWHERE
     with call.services.db.write() as conn:
-        return {"role": view(call, accounts.create(conn, Role, {**values, "extra": extra}))}
+        if domain_id:
+            accounts.require(conn, Domain, domain_id)
+        return {"role": view(call, accounts.create(conn, Role, {**values, "domain_id": domain_id, "extra": extra}))}
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -105,6 +106,8 @@ def update(call: Call) -> dict[str, Any]:
 
     def act(conn: Connection) -> Row:
         row = accounts.lock(conn, Role, key)
+        if (given.get("domain_id") or accounts.EVERYWHERE) != row["domain_id"] and "domain_id" in given:
+            raise errors.BadRequest("Update of `domain_id` is not allowed.")
         values = common.merged(row, {name: value for name, value in given.items() if name != "domain_id"}, COLUMNS)
         if values.get("name", row["name"]) != row["name"]:
             queries.revoke_holders(conn, key, common.until(call))

@@ -86,12 +86,14 @@ class GroupMember(Base):
 
 
 class Role(Base):
-    """A name that policy rules ask for."""
+    """A name that policy rules ask for; of a domain's own role they never hear, only of what it implies."""
 
     __tablename__ = "roles"
+    __table_args__ = (UniqueConstraint("domain_id", "name"),)
 
     id: Mapped[Id] = mapped_column(primary_key=True)
-    name: Mapped[Name] = mapped_column(unique=True)
+    domain_id: Mapped[Id] = mapped_column(default="")  # "": a role of all domains
+    name: Mapped[Name]
     description: Mapped[LongText | None]
     extra_json: Mapped[Json] = mapped_column(default="{}")
 

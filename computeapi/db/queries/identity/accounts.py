@@ -24,6 +24,7 @@ from computeapi.db.models import (
     Endpoint,
     Group,
     GroupMember,
+    ImpliedRole,
     Limit,
     Project,
     Region,
@@ -36,6 +37,7 @@ from computeapi.db.queries.identity import inheritance, revocations
 Row = dict[str, Any]
 
 DEFAULT_DOMAIN = "default"
+EVERYWHERE = ""  # domain_id of the roles of all domains
 MAX_DEPTH = 5  # projects below each other, as Keystone's max_project_tree_depth
 
 COLUMNS: dict[Any, tuple[Any, ...]] = {
@@ -52,7 +54,7 @@ COLUMNS: dict[Any, tuple[Any, ...]] = {
     ),
     User: (User.id, User.name, User.domain_id, User.default_project_id, User.enabled, User.extra_json),
     Group: (Group.id, Group.name, Group.domain_id, Group.description, Group.extra_json),
-    Role: (Role.id, Role.name, Role.description, Role.extra_json),
+    Role: (Role.id, Role.domain_id, Role.name, Role.description, Role.extra_json),
     Service: (Service.id, Service.type, Service.enabled, Service.extra_json),
     Endpoint: (
         Endpoint.id,
@@ -96,8 +98,10 @@ def require(conn: Connection, model: Any, key: str) -> None:
 
 
 def find_by_name(conn: Connection, model: Any, name: str, domain_id: str | None = None) -> Row | None:
-    """The row of that name in its domain (domains and roles have none)."""
+    """The row of that name in its domain (domains have none; a role of all domains where none is said)."""
     statement = select(*COLUMNS[model]).where(model.name == name)
+    if model is Role:
+        domain_id = domain_id or EVERYWHERE
     if domain_id is not None:
         statement = statement.where(model.domain_id == domain_id)
     row = conn.execute(statement).mappings().one_or_none()
@@ -262,6 +266,7 @@ def delete_domain(conn: Connection, domain_id: str, until: str) -> None:
     _delete_projects(conn, Project.domain_id == domain_id, until)
     _delete_assignments(conn, "domain", [domain_id])
     conn.execute(delete(Limit).where(Limit.domain_id == domain_id))
+    _delete_roles(conn, Role.domain_id == domain_id)
     revocations.bury(conn, Domain, Domain.id == domain_id, until)
     conn.execute(delete(Domain).where(Domain.id == domain_id))
 
@@ -272,6 +277,16 @@ def _delete_users(conn: Connection, which: ColumnElement[bool], until: str) -> N
         conn.execute(delete(model).where(model.user_id.in_(ids)))
     revocations.bury(conn, User, which, until)
     conn.execute(delete(User).where(which))
+
+
+def _delete_roles(conn: Connection, which: ColumnElement[bool]) -> None:
+    """Roles of a domain that is gone, and with it the tokens for it and its projects: nobody else has them."""
+    ids = select(Role.id).where(which)
+    conn.execute(delete(Assignment).where(Assignment.role_id.in_(ids)))
+    conn.execute(
+        delete(ImpliedRole).where(or_(ImpliedRole.prior_role_id.in_(ids), ImpliedRole.implied_role_id.in_(ids)))
+    )
+    conn.execute(delete(Role).where(which))
 
 
 def _delete_groups(conn: Connection, which: ColumnElement[bool]) -> None:

@@ -75,10 +75,13 @@ def closure(pairs: Iterable[tuple[str, str]], role_ids: Collection[str]) -> set[
 
 
 def imply(conn: Connection, prior_id: str, implied_id: str) -> None:
-    """Make a role imply another, which it may do already. Raises NotFound; Forbidden where it is admin."""
-    accounts.require(conn, Role, prior_id)
-    implied = accounts.get(conn, Role, implied_id)
-    if implied["name"].lower() == "admin" or prior_id == implied_id:
+    """Make a role imply another, which it may do already.
+
+    Raises NotFound; Forbidden where that is admin, or a domain's own and the first is not.
+    """
+    prior, implied = accounts.get(conn, Role, prior_id), accounts.get(conn, Role, implied_id)
+    narrower = implied["domain_id"] and not prior["domain_id"]
+    if implied["name"].lower() == "admin" or prior_id == implied_id or narrower:
         raise errors.Forbidden(f"Role {implied['name']} can't be implied by that role.")
     if (prior_id, implied_id) not in implications(conn):
         accounts.insert_once(conn, ImpliedRole, prior_role_id=prior_id, implied_role_id=implied_id)
@@ -101,9 +104,16 @@ def names(conn: Connection, role_ids: Collection[str]) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
+def everywhere(conn: Connection, role_ids: Collection[str]) -> dict[str, str]:
+    """Id → name of those of these roles that are no domain's own: tokens have these alone."""
+    which = (Role.id.in_(role_ids), Role.domain_id == accounts.EVERYWHERE)
+    return {row[0]: row[1] for row in conn.execute(select(Role.id, Role.name).where(*which).order_by(Role.name))}
+
+
 def by_names(conn: Connection, wanted: Collection[str]) -> dict[str, str]:
-    """Name → id of those of these roles that exist."""
-    rows = conn.execute(select(Role.name, Role.id).where(Role.name.in_(wanted)).order_by(Role.name))
+    """Name → id of those of these roles that exist and are no domain's own."""
+    everywhere = Role.domain_id == accounts.EVERYWHERE
+    rows = conn.execute(select(Role.name, Role.id).where(everywhere, Role.name.in_(wanted)).order_by(Role.name))
     return {row[0]: row[1] for row in rows}
 
 
@@ -152,6 +162,21 @@ def require(conn: Connection, grant: Grant) -> None:
         accounts.require(conn, _TARGETS[grant.scope], grant.target_id)
 
 
+def check_domain(conn: Connection, grant: Grant) -> None:
+    """Raise Forbidden where a domain's own role would be given elsewhere (keystone/assignment asks it of projects)."""
+    domain_id = accounts.get(conn, Role, grant.role_id)["domain_id"]
+    if not domain_id:
+        return
+    place = grant.target_id
+    if _TARGETS.get(grant.scope) is Project:
+        place = accounts.get(conn, Project, grant.target_id)["domain_id"]
+    if place != domain_id:
+        raise errors.Forbidden(
+            f"{grant.scope.title()} {grant.target_id} must be in the same domain as the role {grant.role_id} being "
+            "assigned."
+        )
+
+
 def held(conn: Connection, grant: Grant) -> list[accounts.Row]:
     """The roles that the actor has there, without those of its groups and without implied ones."""
     ids = select(Assignment.role_id).where(_same(grant))
@@ -165,11 +190,14 @@ def is_held(conn: Connection, grant: Grant) -> bool:
 
 
 def effective(conn: Connection, user_id: str, scope: str, target_id: str) -> dict[str, str]:
-    """Id → name of all roles that a user has there: its own, its groups', inherited ones, and what these imply."""
+    """Id → name of all roles that a user has there: its own, its groups', inherited ones, and what these imply.
+
+    Of a domain's own roles only what they imply.
+    """
     here = and_(Assignment.scope == scope, Assignment.target_id == target_id)
     there = inheritance.of_project(target_id) if scope == "project" else here
     direct = set(conn.execute(select(Assignment.role_id).where(there, accounts.holds(user_id))).scalars())
-    return names(conn, closure(implications(conn), direct)) if direct else {}
+    return everywhere(conn, closure(implications(conn), direct)) if direct else {}
 
 
 def assign(conn: Connection, grant: Grant) -> None:
