@@ -402,11 +402,12 @@ def upgrade() -> None:
     op.create_table(
         "roles",
         sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("domain_id", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("extra_json", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_roles")),
-        sa.UniqueConstraint("name", name=op.f("uq_roles_name")),
+        sa.UniqueConstraint("domain_id", "name", name=op.f("uq_roles_domain_id_name")),
     )
     op.create_table(
         "routers",
