@@ -647,6 +647,7 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("size_gb", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(length=32), nullable=False),
+        sa.Column("progress", sa.String(length=4), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
         sa.Column("metadata_json", sa.Text(), nullable=False),
         sa.Column("created_at", sa.String(length=26), nullable=False),

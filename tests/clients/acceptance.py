@@ -112,7 +112,13 @@ def write_conf(cloud: Cloud) -> Path:
         },
         "network-feature-enabled": {"api_extensions": ",".join(sorted(EXTENSIONS))},
         "validation": {"run_validation": False},
-        "volume": {"disk_format": "qcow2"},
+        "volume": {
+            "disk_format": "qcow2",
+            "min_microversion": versions.VOLUME_MIN,
+            "max_microversion": versions.VOLUME_MAX,
+            "vendor_name": "computeapi",
+            "storage_protocol": "file",
+        },
         "volume-feature-enabled": {"backup": False},
     }
     conf = configparser.ConfigParser(interpolation=None)

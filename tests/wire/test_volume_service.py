@@ -10,7 +10,7 @@ import pytest
 from computeapi import versions
 from computeapi.db.engine import Database
 from tests.conftest import Api
-from tests.wire.block import Block, add_volume
+from tests.wire.block import Block, add_snapshot, add_volume
 from tests.wire.conftest import add_host
 
 
@@ -158,6 +158,34 @@ def test_services(block: Block, boss: Block, host: str, db: Database) -> None:
     assert len(boss.get("/os-services?binary=cinder-volume")["services"]) == 2
     assert len(boss.get("/os-services?host=host1@local")["services"]) == 1
     block.refused("GET", "/os-services", status=403)
+
+
+def test_hosts(block: Block, boss: Block, host: str, db: Database) -> None:
+    add_host(db, "host2", disabled=1)
+    scheduler, keeper = boss.get("/os-hosts")["hosts"]
+    assert scheduler["service"] == "cinder-scheduler"
+    names = ("host_name", "service", "service-status", "service-state", "zone")
+    assert [keeper[name] for name in names] == ["host1@local", "cinder-volume", "available", "enabled", "nova"]
+
+    def kept(project: str, *counts: int) -> dict[str, dict[str, str]]:
+        names = ("volume_count", "total_volume_gb", "snapshot_count", "total_snapshot_gb")
+        numbers = dict(zip(names, map(str, counts), strict=True))
+        return {"resource": {"host": "host1@local", "project": project, **numbers}}
+
+    assert boss.get("/os-hosts/host1@local")["host"] == [kept("(total)", 0, 0, 0, 0)]
+    for size in (2, 3):
+        volume = add_volume(db, block, host="host1", size_gb=size)
+    add_snapshot(db, block, volume_id=volume, size_gb=3)
+    add_volume(db, boss, host="host1", size_gb=1)
+    add_volume(db, block, host="host2")
+    total, *projects = boss.get("/os-hosts/host1@local")["host"]
+    assert total == kept("(total)", 3, 6, 1, 3)
+    for one in (kept(block.project_id, 2, 5, 1, 3), kept(boss.project_id, 1, 1, 0, 0)):
+        assert one in projects
+    for name in ("host2@local", scheduler["host_name"], "x"):
+        boss.get(f"/os-hosts/{name}", expected=404)
+    for path in ("/os-hosts", "/os-hosts/host1@local"):
+        block.refused("GET", path, status=403)
 
 
 def test_zones(block: Block, host: str, db: Database) -> None:

@@ -150,12 +150,15 @@ def test_actions(block: Block, boss: Block, db: Database) -> None:
     snapshot = add_snapshot(db, block, status="creating")
     action = f"/snapshots/{snapshot}/action"
     tell = {"status": "available", "progress": "50%"}
-    block.refused("POST", action, {"os-update_snapshot_status": tell}, 403)
+    reader = Block(block.api.become("reader", project_id=block.project_id))
+    reader.refused("POST", action, {"os-update_snapshot_status": tell}, 403)
     for bad in ("x", "101%", "-1%", "%"):
         boss.refused("POST", action, {"os-update_snapshot_status": {"status": "error", "progress": bad}})
     said = boss.refused("POST", action, {"os-update_snapshot_status": {"status": "deleting"}})
     assert said == "Provided snapshot status deleting not allowed for snapshot with status creating."
-    boss.post(action, {"os-update_snapshot_status": tell}, 202)
+    block.post(action, {"os-update_snapshot_status": tell}, 202)
+    shown = block.get(f"/snapshots/{snapshot}")["snapshot"]
+    assert (shown["status"], shown["os-extended-snapshot-attributes:progress"]) == ("available", "50%")
     said = boss.refused("POST", action, {"os-update_snapshot_status": tell})
     assert said == "Snapshot status available not allowed for update_snapshot_status"
     boss.post(action, {"os-reset_status": {"status": "error"}}, 202)

@@ -45,6 +45,7 @@ RULES = [
 # --- SCHEMAS ---
 
 _ANYTHING: Json = {}
+_IN_ERROR = ("error", "error_attaching", "error_detaching")
 _ATTACH = {
     **p.obj(
         {
@@ -170,6 +171,8 @@ def _detach(call: Call, attachment_id: str | None, *, force: bool = False) -> No
                 f"Volume {row.uuid} status must be in-use or detaching to detach, but the status is {row.status}."
             )
         common.store(call).let_go(conn, row.uuid, found[0].uuid)
+        if force and queries.user_of(conn, row.uuid) is None:
+            queries.change(conn, row.id, {"status": "available"}, statuses=_IN_ERROR)
 
 
 def _refuse_mapped(conn: Connection, attachments: list[Any]) -> None:

@@ -17,6 +17,7 @@ EXTENSIONS: dict[str, tuple[str, str]] = {
     "os-admin-actions": ("AdminActions", "What administrators may do to volumes and snapshots."),
     "os-availability-zone": ("AvailabilityZones", "The zones that volumes may be in."),
     "os-extended-snapshot-attributes": ("ExtendedSnapshotAttributes", "Snapshots show their project and progress."),
+    "os-hosts": ("Hosts", "What each host keeps."),
     "os-quota-class-sets": ("QuotaClasses", "The limits of projects that have none of their own."),
     "os-quota-sets": ("Quotas", "Limits a project."),
     "os-services": ("Services", "The services of the cloud that have volumes."),

@@ -10,6 +10,7 @@ from computeapi.api.volume import (
     attach,
     attachments,
     discovery,
+    hosts,
     metadata,
     quotas,
     services,
@@ -38,6 +39,7 @@ RULES: list[Any] = [
     *transfers.RULES,
     *quotas.RULES,
     *services.RULES,
+    *hosts.RULES,
 ]
 
 _VERSIONS = {"GET": endpoint(discovery.index, PUBLIC)}
@@ -186,6 +188,8 @@ VOLUME: Table = {
     "/v3/limits": {"GET": endpoint(quotas.limits, ANY_TOKEN)},
     # --- who keeps them ---
     "/v3/os-services": {"GET": endpoint(services.index, "volume_extension:services:index")},
+    "/v3/os-hosts": {"GET": endpoint(hosts.index, hosts.MANAGE)},
+    "/v3/os-hosts/{host}": {"GET": endpoint(hosts.show, hosts.MANAGE)},
     "/v3/os-availability-zone": {"GET": endpoint(services.zones, ANY_TOKEN)},
     "/v3/scheduler-stats/get_pools": {"GET": endpoint(services.pools, "scheduler_extension:scheduler_stats:get_pools")},
     "/v3/capabilities/{host}": {"GET": endpoint(services.capabilities, "volume_extension:capabilities")},

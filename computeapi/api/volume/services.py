@@ -66,13 +66,14 @@ def index(call: Call) -> Json:
     host, binary = call.first("host"), call.first("binary")
     shown = [
         each
-        for each in _services(call)
+        for each in every(call)
         if (host is None or each["host"] in (host, f"{host}@{BACKEND}")) and binary in (None, each["binary"])
     ]
     return {"services": shown}
 
 
-def _services(call: Call) -> Iterator[Json]:
+def every(call: Call) -> Iterator[Json]:
+    """The services, as they are shown."""
     for row in _rows(call):
         if row.binary == "nova-scheduler":
             yield _view(call, SCHEDULER, row.host, row._replace(zone=call.services.settings.default_availability_zone))

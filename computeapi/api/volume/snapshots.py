@@ -30,7 +30,7 @@ RULES = [
     rule("volume:get_all_snapshots", PROJECT_READER, "List snapshots.", ("GET", "/v3/snapshots")),
     rule("volume:update_snapshot", PROJECT_MEMBER, "Change a snapshot.", ("PUT", _SNAPSHOT)),
     rule("volume:delete_snapshot", PROJECT_MEMBER, "Delete a snapshot.", ("DELETE", _SNAPSHOT)),
-    rule(TELL_STATUS, ADMIN, "Tell how far a snapshot is.", _ACTION),
+    rule(TELL_STATUS, PROJECT_MEMBER, "Tell how far a snapshot is.", _ACTION),
     rule(_ADMIN + "reset_status", ADMIN, "Say what a snapshot's status is.", _ACTION),
     rule(_ADMIN + "force_delete", ADMIN, "Delete a snapshot in whatever status.", _ACTION),
 ]
@@ -150,7 +150,8 @@ def tell_status(call: Call) -> None:
             f"Provided snapshot status {status[:255]} not allowed for snapshot with status {current}."
         )
     with call.services.db.write() as conn:
-        queries.change(conn, call.target.uuid, {"status": status}, statuses=(current,))
+        told = {"status": status} | ({"progress": progress} if progress else {})
+        queries.change(conn, call.target.uuid, told, statuses=(current,))
 
 
 def _is_percentage(value: Any) -> bool:

@@ -150,7 +150,7 @@ SNAPSHOT_MORE = (
     Field("os-extended-snapshot-attributes:project_id", lambda row: row.project_id, rule=SEE_SNAPSHOT),
     Field(
         "os-extended-snapshot-attributes:progress",
-        lambda row: "100%" if row.status == "available" else "0%",
+        lambda row: row.progress or ("100%" if row.status == "available" else "0%"),
         rule=SEE_SNAPSHOT,
     ),
 )

@@ -79,6 +79,7 @@ class VolumeSnapshot(Base):
     description: Mapped[LongText | None]
     size_gb: Mapped[int]
     status: Mapped[str] = mapped_column(String(32))  # creating | available | deleting | error | error_deleting
+    progress: Mapped[str | None] = mapped_column(String(4))  # as somebody told it; NULL: what the status says
     message: Mapped[LongText | None]
     metadata_json: Mapped[Json] = mapped_column(default="{}")
     created_at: Mapped[Time]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, or_, select
@@ -265,3 +265,30 @@ def metadata(conn: Connection, project_id: str | None, wish: Wish) -> list[str]:
     """The metadata (JSON) of the volumes that have any."""
     statement = _wanted(select(Volume.metadata_json).distinct(), VOLUMES, project_id, wish)
     return list(conn.execute(statement.where(Volume.metadata_json != "{}")).scalars())
+
+
+class Kept(NamedTuple):
+    """What a host keeps, of a project or of all."""
+
+    volume_count: int = 0
+    total_volume_gb: int = 0
+    snapshot_count: int = 0
+    total_snapshot_gb: int = 0
+
+
+def kept_on(conn: Connection, host: str) -> dict[str, Kept]:
+    """What a host keeps, by project."""
+    number, size = func.count(), func.coalesce(func.sum(Volume.size_gb), 0)
+    here = Volume.host == host
+    volumes = select(Volume.project_id, number, size).where(here).group_by(Volume.project_id)
+    found = {row[0]: Kept(row[1], int(row[2])) for row in conn.execute(volumes.order_by(Volume.project_id))}
+    snapshots = (
+        select(VolumeSnapshot.project_id, number, func.coalesce(func.sum(VolumeSnapshot.size_gb), 0))
+        .join(Volume, Volume.uuid == VolumeSnapshot.volume_id)
+        .where(here)
+        .group_by(VolumeSnapshot.project_id)
+    )
+    for project_id, count, total in conn.execute(snapshots):
+        kept = found.get(project_id, Kept())
+        found[project_id] = kept._replace(snapshot_count=count, total_snapshot_gb=int(total))
+    return found

@@ -26,6 +26,7 @@ class SnapshotRow(NamedTuple):
     description: str | None
     size_gb: int
     status: str
+    progress: str | None
     message: str | None
     metadata_json: str
     created_at: str
