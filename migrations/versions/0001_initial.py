@@ -343,6 +343,14 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_networks_project_id"), ["project_id"], unique=False)
 
     op.create_table(
+        "policies",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("type", sa.String(length=255), nullable=False),
+        sa.Column("blob", sa.Text(), nullable=False),
+        sa.Column("extra_json", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_policies")),
+    )
+    op.create_table(
         "projects",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
@@ -1473,6 +1481,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_projects_parent_id")
 
     op.drop_table("projects")
+    op.drop_table("policies")
     with op.batch_alter_table("networks", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_networks_project_id"))
 

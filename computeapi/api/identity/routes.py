@@ -15,6 +15,7 @@ from computeapi.api.identity import (
     grants,
     groups,
     limits,
+    policies,
     projects,
     registry,
     roles,
@@ -35,6 +36,7 @@ RULES: list[Any] = [
     *users.RULES,
     *groups.RULES,
     *roles.RULES,
+    *policies.RULES,
     *grants.RULES,
     *credentials.RULES,
     *limits.RULES,
@@ -199,6 +201,16 @@ _TABLE: dict[str, dict[str, Endpoint]] = {
         "GET": endpoint(groups.check_member, "identity:check_user_in_group", status=204),
         "PUT": endpoint(groups.add_member, "identity:add_user_to_group", status=204),
         "DELETE": endpoint(groups.remove_member, "identity:remove_user_from_group", status=204),
+    },
+    # --- policies ---
+    "/v3/policies": {
+        "GET": endpoint(policies.index, "identity:list_policies"),
+        "POST": endpoint(policies.create, "identity:create_policy", body=policies.CREATE, status=201),
+    },
+    "/v3/policies/{policy_id}": {
+        "GET": endpoint(policies.show, "identity:get_policy"),
+        "PATCH": endpoint(policies.update, "identity:update_policy", body=policies.UPDATE),
+        "DELETE": endpoint(policies.delete, "identity:delete_policy", status=204),
     },
     # --- roles ---
     "/v3/roles": {

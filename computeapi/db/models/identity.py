@@ -215,6 +215,17 @@ class Region(Base):
     extra_json: Mapped[Json] = mapped_column(default="{}")
 
 
+class PolicyText(Base):
+    """What other programs keep here for themselves: keystone's policies."""
+
+    __tablename__ = "policies"
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    type: Mapped[Name]
+    blob: Mapped[LongText]
+    extra_json: Mapped[Json] = mapped_column(default="{}")
+
+
 class RegisteredLimit(Base):
     """The default of a unified limit: how much of a resource a project may have of a service."""
 

@@ -26,6 +26,7 @@ from computeapi.db.models import (
     GroupMember,
     ImpliedRole,
     Limit,
+    PolicyText,
     Project,
     Region,
     Role,
@@ -65,6 +66,7 @@ COLUMNS: dict[Any, tuple[Any, ...]] = {
         Endpoint.enabled,
         Endpoint.extra_json,
     ),
+    PolicyText: (PolicyText.id, PolicyText.type, PolicyText.blob, PolicyText.extra_json),
     Region: (Region.id, Region.description, Region.parent_region_id, Region.extra_json),
 }
 
@@ -277,6 +279,12 @@ def _delete_users(conn: Connection, which: ColumnElement[bool], until: str) -> N
         conn.execute(delete(model).where(model.user_id.in_(ids)))
     revocations.bury(conn, User, which, until)
     conn.execute(delete(User).where(which))
+
+
+def delete_policy(conn: Connection, key: str) -> None:
+    """Delete a policy. Raises NotFound."""
+    if not conn.execute(delete(PolicyText).where(PolicyText.id == key)).rowcount:
+        raise missing(PolicyText, key)
 
 
 def _delete_roles(conn: Connection, which: ColumnElement[bool]) -> None:
