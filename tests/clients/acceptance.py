@@ -105,7 +105,7 @@ def write_conf(cloud: Cloud) -> Path:
             "scheduler_enabled_filters": "all",
             "attach_encrypted_volume": False,
         },
-        "image-feature-enabled": {"import_image": False, "image_format_enforcement": False},
+        "image-feature-enabled": {"import_image": False},
         "network": {
             "public_network_id": cloud.show("network", "show", "public")["id"],
             "floating_network_name": "public",
