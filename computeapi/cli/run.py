@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import errno
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -193,6 +194,9 @@ def _compute(conf: Settings, options: argparse.Namespace) -> int:
         return 1
     finally:
         stop_metrics()
+    if service.hangs:  # Python would wait for its threads
+        logging.shutdown()
+        os._exit(0)
     return 0
 
 

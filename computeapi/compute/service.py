@@ -45,6 +45,7 @@ _SWEEP_SECONDS = 2.0
 _QUESTION_THREADS = 4
 _FIRST_PAUSE = 0.5  # seconds before a row that was given back is tried again; twice as long each time …
 _LATER_SECONDS = 8.0  # … but no longer than this
+_END_SECONDS = 25.0  # that steps under way have to end when told to stop: one may hang in the hypervisor
 _JOIN_SECONDS = 5.0  # a sweep may hang in the hypervisor, until its connection is closed
 
 
@@ -85,6 +86,7 @@ class ComputeService:
         self._watching = False
         self._metadata = MetadataService(settings, db, driver)
         self.tools: Tools | None = None
+        self.hangs = False  # after `run()`: whether a step did not end; the process must, and the next owner goes on
 
     def run(self) -> None:
         """Own the host until told to stop. Raises AlreadyRunning, Renamed."""
@@ -127,15 +129,29 @@ class ComputeService:
     def _end(self) -> None:
         self._stopping.set()
         for pool in (self._operations, self._questions):
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+        self.hangs = not self._come_to_rest()
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
         self._give_back()
         self._metadata.close()
         self._driver.close()
         self._waker.close()
-        if self._lock_file:
+        if self._lock_file and not self.hangs:
             self._lock_file.close()
+
+    def _come_to_rest(self) -> bool:
+        """Whether all that was under way has ended, in time."""
+        until = time.monotonic() + _END_SECONDS
+        while time.monotonic() < until:
+            with self._lock:
+                if not self._busy and not self._asked:
+                    return True
+            time.sleep(0.02)
+        with self._lock:
+            left = [f"{entry.operation} of {entry.subject}" for entry in (*self._busy.values(), *self._asked.values())]
+        LOG.warning("ending in the midst of what does not end, to be taken up at the next start: %s", ", ".join(left))
+        return False
 
     # --- taking the host over ---
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from computeapi import journal
 from computeapi.ask import ask
+from computeapi.compute import service as service_module
 from computeapi.compute import sweeps
 from computeapi.compute.service import AlreadyRunning, ComputeService, Renamed
 from computeapi.db.models import Action, ActionEvent, Host
@@ -146,6 +147,29 @@ def test_stop_ends_a_long_wait(world: World, driver: Driver) -> None:
     with serving(world, driver, shutdown_timeout=3600):
         wait(lambda: is_idle(world, server))
     world.settle(server.id, STOPPED)
+
+
+def test_stop_does_not_wait_for_what_hangs(world: World, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process ends by itself then, with the thread; here that goes on, and finds that it is not the owner."""
+    monkeypatch.setattr(service_module, "_END_SECONDS", 0.2)
+    server, begun, goes_on = world.create(), threading.Event(), threading.Event()
+
+    def define(spec: Any) -> None:
+        begun.set()
+        goes_on.wait(30)
+        world.driver.define(spec)
+
+    driver.define = define  # type: ignore[attr-defined]
+    with serving(world, driver) as first:
+        assert begun.wait(20)
+        assert first.end() < 5.0 and first.hangs
+    assert first._lock_file is not None
+    first._lock_file.close()  # as the kernel does
+    with serving(world, driver) as second:
+        goes_on.set()
+        wait(lambda: is_idle(world, server))
+    assert not second.hangs
+    world.settle(server.id, ACTIVE)
 
 
 def test_stop_between_two_steps(world: World, driver: Driver) -> None:
