@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from computeapi import errors
 from computeapi.compute import guest
 from computeapi.compute.operation import VolumeWork, Work
+
+LOG = logging.getLogger("computeapi.compute")
 
 
 def ensure(work: Work | VolumeWork, image_id: str) -> None:
@@ -19,6 +23,19 @@ def ensure(work: Work | VolumeWork, image_id: str) -> None:
         image.size or 0,
         lambda: work.interruptible(work.tools.images.chunks(work.context, image.id)),
     )
+
+
+def restore(work: Work) -> bool:
+    """Whether the image below the server's disk was lost on this host, and is there again (as Nova's hard reboot)."""
+    image_id = work.server.image_id
+    if not image_id or guest.base_name(image_id) in work.driver.list_volumes():
+        return False
+    try:
+        ensure(work, image_id)
+    except (errors.NotFound, errors.Forbidden, errors.Conflict) as error:
+        LOG.warning("image %s is lost on this host, and can't be had again: %s", image_id, error)
+        return False
+    return True
 
 
 def fill(work: Work | VolumeWork, image_id: str, volume: str) -> None:

@@ -256,6 +256,19 @@ def test_a_full_disk(host: IsolatedHost, tiny: Path, tmp_path: Path) -> None:
         driver.close()
 
 
+def test_an_image_that_somebody_removed(driver: Hypervisor, host: IsolatedHost) -> None:
+    content = boot_sector()
+
+    def ensure() -> None:
+        driver.ensure_base("removed", "raw", len(content), lambda: iter([content]))
+
+    ensure()
+    (host.state_dir / "disks" / "removed").unlink()
+    ensure()
+    assert (host.state_dir / "disks" / "removed").read_bytes() == content
+    driver.remove_volumes("removed")
+
+
 def test_libvirtd_killed_in_an_upload(driver: Hypervisor, host: IsolatedHost, tiny: Path) -> None:
     def interrupted() -> Iterator[bytes]:
         for number, piece in enumerate(pieces(tiny)()):

@@ -7,10 +7,11 @@ import time
 from contextlib import suppress
 
 from computeapi import clock, states
+from computeapi.compute import base_image
 from computeapi.compute.operation import Operation, Step, Work
 from computeapi.compute.operations.build import define, plug
 from computeapi.states import PowerState
-from computeapi.virt.base import DomainNotFound
+from computeapi.virt.base import DomainNotFound, HypervisorError
 
 _ASK_AGAIN = 10.0  # seconds: a guest that was booting did not hear the first power button
 
@@ -61,7 +62,12 @@ def power_off(work: Work) -> None:
 
 def start(work: Work) -> None:
     """The guest runs."""
-    work.driver.start(work.server.uuid)
+    try:
+        work.driver.start(work.server.uuid)
+    except HypervisorError:
+        if not base_image.restore(work):
+            raise
+        work.driver.start(work.server.uuid)
     _now(work, PowerState.RUNNING)
     work.landing["launched_at"] = work.server.launched_at or clock.now()
 

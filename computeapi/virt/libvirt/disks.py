@@ -291,8 +291,12 @@ class Disks:
     def _whole(self, conn: Any, name: str, size: int) -> bool:
         base = self._base(conn, name)
         volume = self._at(name).find(conn, name)
+        if base is None or volume is None:
+            return False
         # The size too, since a power cut may take a file's end and leave the marker.
-        return base is not None and volume is not None and volume_size(volume) == size
+        with unless(libvirt.VIR_ERR_NO_STORAGE_VOL):  # somebody removed the file, and the pool has not looked since
+            return volume_size(volume) == size
+        return False
 
     def _base(self, conn: Any, name: str) -> Base | None:
         for each in self._pool.names(conn):
