@@ -304,7 +304,7 @@ def _on_database_away(
     settings: Settings, req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any
 ) -> None:
     LOG.error("the database is away: %s", str(error).partition("\n")[0])
-    away = errors.Unavailable(why_away(error), headers={"Retry-After": "5"})
+    away = errors.Unavailable(f"{why_away(error)}; try again later.", headers={"Retry-After": "5"})
     _on_error(settings, req, resp, away, _params)
 
 

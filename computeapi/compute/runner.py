@@ -356,7 +356,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, errors.Error | HypervisorError):
         return str(error)
     if isinstance(error, AWAY):
-        return why_away(error)
+        return f"{why_away(error)}."
     return f"Unexpected error: {type(error).__name__}"
 
 

@@ -41,11 +41,11 @@ _NOTIFY = text("SELECT pg_notify('computeapi', host) FROM unnest(CAST(:hosts AS 
 
 
 def why_away(error: Exception) -> str:
-    """One of AWAY, in a sentence for clients."""
+    """One of AWAY, in words for clients."""
     told = getattr(error, "orig", None)
     if getattr(told, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL or getattr(told, "sqlstate", None) == _DISK_FULL:
-        return "The database can't write, since its disk is full; try again later."
-    return "The database does not answer; try again later."
+        return "The database can't write, since its disk is full"
+    return "The database does not answer"
 
 
 class Database:

@@ -242,7 +242,7 @@ def test_what_does_not_pass_is_given_up(
         with monkeypatch.context() as patch:
             change(patch, operation, step, failing(error, 1000, after=False))
             assert len(world.victim.live()) == tries
-        cause = "Unexpected error: OperationalError" if isinstance(error, OperationalError) else str(error)
+        cause = "The database does not answer." if isinstance(error, OperationalError) else str(error)
         world.settle(server.id, case.lands, cause=f"Gave up after {tries} attempts: {cause}")
 
 

@@ -14,7 +14,7 @@ from computeapi.db.engine import Database, why_away
 from tests.conftest import Api
 from tests.wire.conftest import MakeServer
 
-FULL = "The database can't write, since its disk is full; try again later."
+FULL = "The database can't write, since its disk is full"
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def test_the_databases_disk_is_full(db: Database, api: Api, make_server: MakeSer
     with full(db):
         answer = api.post(path, much)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-        assert answer.json == {"serviceUnavailable": {"code": 503, "message": FULL}}
+        assert answer.json == {"serviceUnavailable": {"code": 503, "message": f"{FULL}; try again later."}}
         assert api.get(path).json == {"metadata": {}}
     assert api.post(path, much).json == much
 
