@@ -426,8 +426,13 @@ def _no_host(conn: Connection, services: Services, context: Context, server: Ser
 def make_fault(code: int, message: str, details: str = "") -> str:
     """A server's fault_json."""
     return orjson.dumps(
-        {"code": code, "created": clock.api(clock.now()), "message": message[:255], "details": details}
+        {"code": code, "created": clock.api(clock.now()), "message": _short(message), "details": details}
     ).decode()
+
+
+def _short(message: str) -> str:
+    """At most 255 characters, as in Nova. What is left out is in the middle: a tool's own words come last."""
+    return message if len(message) <= 255 else f"{message[:120].rstrip()} … {message[-132:].lstrip()}"
 
 
 def _begin_delete(conn: Connection, services: Services, context: Context, server: ServerRow, action: Action) -> None:
