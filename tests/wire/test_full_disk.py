@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from psycopg.errors import DiskFull
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from computeapi.db.engine import Database, why_away
@@ -19,17 +21,23 @@ FULL = "The database can't write, since its disk is full"
 
 @contextmanager
 def full(db: Database) -> Iterator[None]:
-    """SQLite may have no page more than it has."""
+    """SQLite may have no page more than it has, over whichever connection."""
     if not db.is_sqlite:
         pytest.skip("a page count is SQLite's")
 
-    def allow(pages: int) -> None:
-        with db.engine.connect() as conn:
-            conn.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    def limit(dbapi: Any, *_: Any) -> None:
+        dbapi.execute("PRAGMA max_page_count = 1")  # what it has is the least
 
-    allow(1)  # what it has is the least
-    yield
-    allow(2**30)
+    def free(dbapi: Any, *_: Any) -> None:
+        dbapi.execute(f"PRAGMA max_page_count = {2**30}")
+
+    event.listen(db.engine, "checkout", limit)
+    event.listen(db.engine, "checkin", free)
+    try:
+        yield
+    finally:
+        event.remove(db.engine, "checkout", limit)
+        event.remove(db.engine, "checkin", free)
 
 
 def test_the_databases_disk_is_full(db: Database, api: Api, make_server: MakeServer) -> None:
