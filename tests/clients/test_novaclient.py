@@ -71,6 +71,19 @@ def test_tenant_networks(old_nova: Shell) -> None:
     assert "own" not in {row["Label"] for row in old_nova.table("tenant-network-list")}
 
 
+def test_boot_from_a_volume(openstack: Shell, old_nova: Shell) -> None:
+    """At os-volumes_boot, where 7.1.2 asks for servers with volumes."""
+    image, network = (
+        openstack.show(*what)["id"] for what in (("image", "show", "tiny"), ("network", "show", "private"))
+    )
+    device = f"source=image,id={image},dest=volume,size=1,bootindex=0,shutdown=remove"
+    old_nova("boot", "--flavor", "m1.tiny", "--block-device", device, "--nic", f"net-id={network}", "--poll", "vessel")
+    shown = openstack.show("server", "show", "vessel")
+    assert (shown["status"], shown["image"]) == ("ACTIVE", "N/A (booted from volume)")
+    assert len(shown["volumes_attached"]) == 1
+    openstack("server", "delete", "vessel", "--wait")
+
+
 def test_fixed_ips(old_nova: Shell, server: str) -> None:
     (address,) = [
         row["IP addresses"] for row in old_nova.table("interface-list", server) if row["Port State"] == "ACTIVE"

@@ -67,7 +67,8 @@ _CREATE_INFO = p.obj(
     "new_file",
 )
 CREATE_ASSISTED: p.Schema = p.wrapped(
-    "snapshot", p.obj({"volume_id": {"type": "string"}, "create_info": _CREATE_INFO}, "volume_id", "create_info")
+    "snapshot",
+    p.obj({"volume_id": {"type": "string", "minLength": 1}, "create_info": _CREATE_INFO}, "volume_id", "create_info"),
 )
 DELETE_ASSISTED = p.query({"delete_info": p.Q_ANY}, multi=("delete_info",))
 
