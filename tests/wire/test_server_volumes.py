@@ -339,6 +339,7 @@ def test_assisted_snapshots_that_are_refused(api: Api, admin: Api, compute: Comp
     assert (answer.status_code, said(answer)) == (400, f"No volume Block Device Mapping with id {volume_id}.")
     assert delete_assisted(admin, volume_id, snapshot) == 400
     assert admin.post(ASSISTED, assisted(str(uuid.uuid4()), snapshot)).status_code == 400
+    assert admin.post(ASSISTED, assisted("", snapshot)).json["badRequest"]["message"].endswith("should be non-empty")
     attach(api, compute, server_id, volume_id)
     attach(api, compute, server_id, other)
     assert api.post(ASSISTED, assisted(volume_id, snapshot)).status_code == 403
