@@ -169,6 +169,9 @@ def test_another_project_and_another_state(api: Api, server: ServerRow, network:
     assert api.delete(f"/servers/{building.uuid}/os-interface/{port}").status_code == 409
     foreign = other.post(f"{V}/ports", {"port": {"network_id": network}}).json["port"]["id"]
     assert api.post(url, {"interfaceAttachment": {"port_id": foreign}}).status_code == 404
+    theirs = {"interfaceAttachment": {"net_id": second_network(other)}}
+    assert api.post(url, theirs).status_code == 404
+    assert api.become("admin").post(url, theirs).status_code == 200
 
 
 def test_add_and_remove_a_fixed_ip(api: Api, admin: Api, host1: Compute, server: ServerRow, network: str) -> None:

@@ -54,6 +54,8 @@ def test_networks_of_others(api: Api, db: Database, body: dict[str, Any]) -> Non
     with db.write() as conn:
         theirs = addresses.create_network(conn, name="theirs", cidr="10.9.0.0/24", project_id="somebody-else")
     assert refusal(api, body, networks=[{"uuid": theirs}]) == f"Network {theirs} could not be found."
+    answer = api.become("admin").post("/servers", {"server": body | {"networks": [{"uuid": theirs}]}})
+    assert answer.status_code == 202, answer.text
 
 
 def test_several_on_one_address(api: Api, body: dict[str, Any], network: str) -> None:

@@ -153,7 +153,7 @@ def _new_port(conn: Connection, call: Call, network_id: str | None, fixed_ip: st
         if len(visible) > 1:
             raise errors.BadRequest("Multiple possible networks found, use a Network ID to be more specific.")
         network_id = visible[0][1]
-    network = networks.find(conn, network_id, project_id)
+    network = networks.find(conn, network_id, None if call.allows("context_is_admin") else project_id)
     if network is None:
         raise errors.NotFound(f"Network {network_id} could not be found.")
     try:

@@ -96,9 +96,12 @@ def visible_networks(conn: Connection, project_id: str) -> list[tuple[int, str]]
     return [(row[0], row[1]) for row in rows]
 
 
-def allocate(conn: Connection, *, server_id: int, project_id: str, requested: list[Requested] | None) -> str:
+def allocate(
+    conn: Connection, *, server_id: int, project_id: str, requested: list[Requested] | None, anywhere: bool = False
+) -> str:
     """Give a server its interfaces and addresses; its addresses_json. Nothing requested: the one network there is.
 
+    With `anywhere` it may be on other projects' networks, where those are requested.
     Raises BadRequest (network or address unknown, in use, exhausted) and Conflict (several networks to choose from).
     """
     if requested is None:
@@ -111,7 +114,7 @@ def allocate(conn: Connection, *, server_id: int, project_id: str, requested: li
         if item.port_id:
             take_port(conn, server_id, project_id, item.port_id, position)
         else:
-            _new_port(conn, server_id, project_id, item, position)
+            _new_port(conn, server_id, project_id, item, position, anywhere=anywhere)
     return addresses_json(conn, server_id)
 
 
@@ -141,11 +144,8 @@ def take_port(conn: Connection, server_id: int, project_id: str, port_id: str, p
         raise errors.BadRequest(f"Port {port_id} is still in use.")
 
 
-_VISIBLE_NETWORK = (
-    select(Network.id)
-    .where(Network.uuid == bindparam("uuid"), or_(Network.project_id == bindparam("project_id"), Network.shared == 1))
-    .with_for_update(read=True)
-)
+_ANY_NETWORK = select(Network.id).where(Network.uuid == bindparam("uuid")).with_for_update(read=True)
+_VISIBLE_NETWORK = _ANY_NETWORK.where(or_(Network.project_id == bindparam("project_id"), Network.shared == 1))
 _RANGE = select(
     Subnet.id, Subnet.cidr, Subnet.first_offset, Subnet.next_offset, Subnet.last_offset, Subnet.pools_json
 ).with_for_update(of=Subnet)
@@ -180,8 +180,13 @@ _NEXT_TAKEN = (
 )
 
 
-def _new_port(conn: Connection, server_id: int, project_id: str, item: Requested, position: int) -> None:
-    network = conn.execute(_VISIBLE_NETWORK, {"uuid": item.network_id, "project_id": project_id}).first()
+def _new_port(
+    conn: Connection, server_id: int, project_id: str, item: Requested, position: int, *, anywhere: bool
+) -> None:
+    if anywhere:
+        network = conn.execute(_ANY_NETWORK, {"uuid": item.network_id}).first()
+    else:
+        network = conn.execute(_VISIBLE_NETWORK, {"uuid": item.network_id, "project_id": project_id}).first()
     if network is None:
         raise errors.BadRequest(f"Network {item.network_id} could not be found.")
     create_port(
