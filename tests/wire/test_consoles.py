@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""os-getVNCConsole and its like, and os-console-auth-tokens.
+"""os-getVNCConsole and its like, os-console-auth-tokens, and the other questions: os-getConsoleOutput, diagnostics.
 
 The host of the simulator answers from a thread, as a compute service does; it has serial consoles and no others. What
 a host with screens makes of it is shown with a driver that says it has them; the screens themselves in tests/guest.
@@ -235,3 +235,29 @@ def test_console_auth_tokens(api: Api, admin: Api, db: Database, server: str, se
         says(admin.get(f"/os-console-auth-tokens/{nothing}"), 404, "Token not found")
     refused(api.get(f"/os-console-auth-tokens/{token}"), 403)
     refused(api.become("reader").get(f"/os-console-auth-tokens/{token}"), 403)
+
+
+# --- other questions ---
+
+
+def test_console_output(api: Api, server: str, served: Compute) -> None:
+    url = f"/servers/{server}/action"
+    for wanted in ({}, {"length": 1}, {"length": "1"}, {"length": None}, {"length": -1}):
+        answer = api.post(url, {"os-getConsoleOutput": wanted})
+        assert (answer.status_code, set(answer.json)) == (200, {"output"}), wanted
+        assert isinstance(answer.json["output"], str)
+    for wrong in (None, {"length": "one"}, {"length": 1.5}, {"length": 1, "unknown": 1}):
+        refused(api.post(url, {"os-getConsoleOutput": wrong}), 400)
+    refused(api.become("member").post(url, {"os-getConsoleOutput": {}}), 404)
+
+
+def test_diagnostics(api: Api, server: str, served: Compute) -> None:
+    """Figures by name, for administrators."""
+    url = f"/servers/{server}/diagnostics"
+    answer = api.become("admin").get(url)
+    assert answer.status_code == 200, answer.text
+    assert answer.json["memory"] > 0
+    assert all(isinstance(figure, int) for figure in answer.json.values())
+    refused(api.get(url), 403)
+    refused(api.become("member").get(url), 404)
+    refused(api.become("admin").get(f"/servers/{uuid.uuid4()}/diagnostics"), 404)
