@@ -195,8 +195,8 @@ def record(
 
 
 def is_leaving(conn: Connection, server_id: int, *, under_way: bool = False) -> set[str]:
-    """The hosts that have yet to clean up after a server which left them (or `under_way`: are at it): it can't come
-    back there before."""
+    """The hosts that have yet to clean up after a server which left them (or `under_way`: are at it). What takes it
+    back there waits for that, where it is asked for later."""
     mine = select(Action.queue).where(Action.lane == aside_lane(server_id))
     if under_way:
         mine = mine.where(Action.state == RUNNING)
@@ -249,13 +249,15 @@ _OPERATIONS = (
         Action.state == PENDING,
         Action.lane.is_not(None),
         ~select(_OPEN_BEFORE.c.id).where(_OPEN_BEFORE.c.lane == Action.lane, _OPEN_BEFORE.c.id < Action.id).exists(),
-        # What is aside waits for what was asked of the server before it, or both would be at the same things.
-        or_(
-            Action.lane > -_ASIDE,
-            ~select(_OPEN_BEFORE.c.id)
-            .where(_OPEN_BEFORE.c.lane == -_ASIDE - Action.lane, _OPEN_BEFORE.c.id < Action.id)
-            .exists(),
-        ),
+        # What is aside waits for what was asked of the server before it, and what comes back to a host for what that
+        # has yet to clean up, or both would be at the same things.
+        ~select(_OPEN_BEFORE.c.id)
+        .where(
+            _OPEN_BEFORE.c.lane == -_ASIDE - Action.lane,
+            _OPEN_BEFORE.c.id < Action.id,
+            or_(Action.lane < -_ASIDE, _OPEN_BEFORE.c.queue == Action.queue),
+        )
+        .exists(),
     )
     .order_by(Action.id)
 )

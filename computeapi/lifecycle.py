@@ -369,8 +369,7 @@ def start_unshelve(conn: Connection, services: Services, context: Context, serve
     host = now.host
     if host is None:
         hints = orjson.loads(now.scheduler_hints_json)
-        leaving = dict.fromkeys(journal.is_leaving(conn, now.id), "still cleaning up after the server")
-        wanted = Wanted(now.vcpus, now.memory_mb, now.disk_gb, now.availability_zone, hints=hints, refused=leaving)
+        wanted = Wanted(now.vcpus, now.memory_mb, now.disk_gb, now.availability_zone, hints=hints)
         try:
             host = scheduler.place(conn, services.settings, now.id, wanted)
         except NoValidHost as error:

@@ -54,10 +54,11 @@ def _unfit(
     *,
     absorbs: bool = False,
 ) -> dict[str, str]:
-    """The hosts that the server can't go to from its own, and why. What `absorbs` does what waits there by itself."""
+    """The hosts that the server can't go to from its own, and why. What `absorbs` does by itself what its host has
+    yet to clean up there; what does not waits for it (journal.candidates)."""
     found = hosts.every(conn)
     source = found[str(now.host)]
-    leaving = journal.is_leaving(conn, now.id, under_way=absorbs)
+    leaving = journal.is_leaving(conn, now.id, under_way=True) if absorbs else set()
     volumes = orjson.loads(now.volumes_json) and not desk.settings.volume_directory
     refused: dict[str, str] = {}
     for name, host in found.items():

@@ -121,6 +121,25 @@ def test_the_first_of_each_lane_may_be_claimed(journal_of: Journal) -> None:
     assert journal_of.open() == [behind, other]
 
 
+def test_what_comes_back_to_a_host_waits_until_that_has_cleaned_up(journal_of: Journal) -> None:
+    """There alone; and what it has to clean up later waits in turn."""
+    server = journal_of.server()
+    cleaning = journal_of.add(server, "clean_up", aside=True)
+    back = journal_of.add(server, "live_migrate", host="host2")
+    later = journal_of.add(server, "clean_up", aside=True)
+    assert (journal_of.open("host1"), journal_of.open("host2")) == ([cleaning], [back])
+    entry = journal_of.claim(back, host="host2")
+    assert entry is not None
+    journal_of.do(journal.hand_over, entry, "host1")
+    assert (journal_of.open("host1"), journal_of.open("host2")) == ([cleaning], [])
+    cleaned = journal_of.claimed(cleaning)
+    assert journal_of.open("host1") == []
+    journal_of.do(journal.close, cleaned, "no")
+    assert journal_of.open("host1") == [back]
+    journal_of.do(journal.close, journal_of.claimed(back))
+    assert journal_of.open("host1") == [later]
+
+
 def test_what_waits_on_another_host_is_waited_for(journal_of: Journal) -> None:
     server = journal_of.server()
     journal_of.add(server, host="host2")

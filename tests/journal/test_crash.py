@@ -295,6 +295,59 @@ def test_a_live_migration_that_took_too_long_was_cancelled(world: World) -> None
             assert conn.execute(select(Migration.status)).scalars().all() == [status]
 
 
+def moved_and_back(world: World) -> ServerRow:
+    """A server that is to go straight back, while the host it left is at cleaning up; its owner has just died."""
+    server = begin(world, CASES["live_migrate"])
+
+    def dies(entry: Entry) -> None:
+        if entry.operation == "clean_up":
+            raise Killed("before it cleaned up")
+
+    world.victim.before_run = dies
+    with pytest.raises(Killed):
+        world.victim.live()
+    server = world.check_server(server.id, ACTIVE)
+    assert server.host == "host2"
+    world.begin(server, "live_migrate")
+    return server
+
+
+def failing_until(attempt: int, error: Exception) -> Change:
+    """The step raises in all attempts before that one."""
+
+    def around(do: Do) -> Do:
+        def failing_do(work: Work) -> None:
+            if work.entry.attempt < attempt:
+                raise error
+            do(work)
+
+        return failing_do
+
+    return around
+
+
+@pytest.mark.parametrize(
+    ("attempt", "error"),
+    [(2, HypervisorGone("no")), (1000, HypervisorError("no"))],
+    ids=["later", "never"],
+)
+def test_straight_back(world: World, monkeypatch: pytest.MonkeyPatch, attempt: int, error: Exception) -> None:
+    """It arrives when the host has cleaned up, or has given that up; whenever the owners are killed (some of it)."""
+    server = moved_and_back(world)
+    world.stride = 7
+    with monkeypatch.context() as patch:
+        change(patch, "clean_up", "undefine", failing_until(attempt, error))
+
+        def check(_n: int) -> None:
+            assert all(left.counts for left in world.heir.live())
+            world.check_quiet()
+            assert world.check_server(server.id, ACTIVE).host == "host1"
+            assert [bool(driver.list_guests()) for driver in world.drivers] == [True, False]
+
+        assert kill_everywhere(world, check) > 20
+    world.remove(world.server(server.id))
+
+
 # --- (b) each step runs twice ---
 
 
