@@ -101,6 +101,7 @@ def write_conf(cloud: Cloud) -> Path:
             "resize": True,
             "block_migration_for_live_migration": True,
             "volume_backed_live_migration": True,
+            "live_migrate_back_and_forth": True,
             "swap_volume": True,
             "scheduler_enabled_filters": "all",
             "attach_encrypted_volume": False,
