@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -87,16 +86,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     cloud.stop()
 
 
-def patiently(shell: Shell, *command: str) -> str:
-    """What a command says that must end well as soon as the other host has cleaned up after the server."""
-    until = time.monotonic() + 60
-    while (answer := shell.run(*command))["code"] != 0:
-        assert "still cleaning up" in answer["err"], answer
-        assert time.monotonic() < until, answer
-        time.sleep(0.5)
-    return str(answer["out"])
-
-
 def boot(pair: Pair, name: str, host: str) -> str:
     """A running server there; its id."""
     more = ("--availability-zone", f"nova:{host}", "--wait")
@@ -125,13 +114,13 @@ def test_moves_by_the_stock_client(pair: Pair) -> None:
     openstack("server", "migrate", "confirm", server)
     settled(openstack, server, "ACTIVE")
     assert pair.host(server) == "right"
-    patiently(openstack, "server", "migrate", server)
+    openstack("server", "migrate", server)
     settled(openstack, server, "VERIFY_RESIZE")
     openstack("server", "migrate", "revert", server)
     settled(openstack, server, "ACTIVE")
     assert pair.host(server) == "right"
 
-    patiently(nova, "live-migration", "--block-migrate", server)
+    nova("live-migration", "--block-migrate", server)
     settled(openstack, server, "ACTIVE")
     assert pair.host(server) == "left"
     assert "No valid host" in nova.refused("live-migration", server), "without a copy of its disk"
@@ -161,7 +150,7 @@ def test_moves_by_novaclient(pair: Pair, environment: str) -> None:
         nova_settled(nova, server, "VERIFY_RESIZE")
         nova("resize-confirm", server)
         nova_settled(nova, server, "ACTIVE")
-        patiently(nova, "live-migration", "--block-migrate", server, "left")
+        nova("live-migration", "--block-migrate", server, "left")
         nova_settled(nova, server, "ACTIVE")
         assert pair.host(server) == "left"
         assert nova.table("migration-list")[0]["Status"] == "completed"
