@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from computeapi import __version__, errors, logs, settings
-from computeapi.cli import accounts, backup, database, drift, hosts, run, status
+from computeapi.cli import run
 from computeapi.supervisor import end_with_parent
 
 LOG = logging.getLogger("computeapi.cli")
@@ -32,7 +32,8 @@ a cloud on this machine, step by step (tools/run does all of it):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; its exit code."""
-    options = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    options = _parser(given).parse_args(given)
     end_with_parent()
     try:
         conf = settings.load(may_be_missing=getattr(options, "makes_settings", False))
@@ -64,7 +65,7 @@ def _in_words(error: OSError | SQLAlchemyError, conf: settings.Settings) -> str:
     return f"The database {url} does not answer: {reason}. It is what [database] connection says, or not started."
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="computeapi",
         description="A Compute API v2.1 server (Nova-compatible) on libvirt and SQL.",
@@ -73,6 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"computeapi {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
-    for module in (run, status, hosts, accounts, database, drift, backup):
-        module.add(commands)
+    run.add(commands)
+    if not given or given[0] not in commands.choices:  # a service starts without what the other commands import
+        from computeapi.cli import accounts, backup, database, drift, hosts, status
+
+        for module in (status, hosts, accounts, database, drift, backup):
+            module.add(commands)
     return parser
