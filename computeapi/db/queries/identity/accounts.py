@@ -268,7 +268,7 @@ def delete_domain(conn: Connection, domain_id: str, until: str) -> None:
     _delete_projects(conn, Project.domain_id == domain_id, until)
     _delete_assignments(conn, "domain", [domain_id])
     conn.execute(delete(Limit).where(Limit.domain_id == domain_id))
-    _delete_roles(conn, Role.domain_id == domain_id)
+    delete_roles(conn, Role.domain_id == domain_id)  # nobody else has them: their tokens go with the domain
     revocations.bury(conn, Domain, Domain.id == domain_id, until)
     conn.execute(delete(Domain).where(Domain.id == domain_id))
 
@@ -287,8 +287,8 @@ def delete_policy(conn: Connection, key: str) -> None:
         raise missing(PolicyText, key)
 
 
-def _delete_roles(conn: Connection, which: ColumnElement[bool]) -> None:
-    """Roles of a domain that is gone, and with it the tokens for it and its projects: nobody else has them."""
+def delete_roles(conn: Connection, which: ColumnElement[bool]) -> None:
+    """Delete roles, with what gives and implies them. Tokens that have them are the caller's to revoke."""
     ids = select(Role.id).where(which)
     conn.execute(delete(Assignment).where(Assignment.role_id.in_(ids)))
     conn.execute(

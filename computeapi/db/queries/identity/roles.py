@@ -19,7 +19,6 @@ from sqlalchemy import (
     case,
     delete,
     literal,
-    or_,
     select,
     union,
     union_all,
@@ -126,11 +125,7 @@ def delete_role(conn: Connection, role_id: str, until: str) -> None:
     """Delete a role and every assignment of it. Raises NotFound."""
     accounts.require(conn, Role, role_id)
     revoke_holders(conn, role_id, until)
-    conn.execute(delete(Assignment).where(Assignment.role_id == role_id))
-    conn.execute(
-        delete(ImpliedRole).where(or_(ImpliedRole.prior_role_id == role_id, ImpliedRole.implied_role_id == role_id))
-    )
-    conn.execute(delete(Role).where(Role.id == role_id))
+    accounts.delete_roles(conn, Role.id == role_id)
 
 
 def _held(conn: Connection, role_id: str) -> Any:
