@@ -81,7 +81,7 @@ def change(call: Call) -> dict[str, Any]:
 def remove(call: Call) -> None:
     """DELETE /v2.0/address-scopes/{id}. Raises Conflict (AddressScopeInUse)."""
     with call.services.db.write() as conn:
-        if not statements.delete_scope(conn, call.target.id):
+        if not statements.delete_unused(conn, ADDRESS_SCOPES, call.target.id):
             raise errors.Conflict(
                 f"Unable to complete operation on address scope {call.target.uuid}. There are one or more subnet pools "
                 "in use on the address scope.",

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from computeapi import errors
 from computeapi.api.network.common import scope
-from computeapi.api.network.subnet_pools import affinity
+from computeapi.api.network.subnet_pools import BITS, affinity
 from computeapi.db.queries import networks as queries
 from computeapi.db.queries import subnet_pools as statements
 from computeapi.db.queries.network_changes import Block
@@ -21,7 +21,6 @@ from computeapi.db.queries.networks import Found
 from computeapi.db.queries.subnet_pools import SUBNET_POOLS
 from computeapi.endpoint import Call
 
-_BITS = {4: 32, 6: 128}
 _UNIT = {4: 32, 6: 64}  # what default_quota counts: prefixes of that length
 
 
@@ -42,7 +41,7 @@ def pool_for(call: Call, conn: Connection, values: dict[str, Any]) -> Found | No
     if given is None:
         return None
     found = queries.find(conn, SUBNET_POOLS, given, None if default else scope(call))
-    if not statements.lock(conn, found.id):
+    if not statements.lock(conn, SUBNET_POOLS, found.id):
         raise SUBNET_POOLS.not_found(given)
     if found.ip_version != version:
         raise bad(f"Cannot allocate IPv{version} subnet from IPv{found.ip_version} subnet pool")
@@ -110,7 +109,7 @@ def _check_quota(pool: Found, length: int, own: list[str]) -> None:
     """Raise Conflict (SubnetPoolQuotaExceeded) where the project would have more of the pool than each may."""
     if not pool.default_quota:
         return
-    bits = _BITS[pool.ip_version]
+    bits = BITS[pool.ip_version]
     used = sum(ipaddress.ip_network(cidr).num_addresses for cidr in own)
     if used + 2 ** (bits - length) > pool.default_quota * 2 ** (bits - _UNIT[pool.ip_version]):
         raise errors.Conflict("Per-project subnet pool prefix quota exceeded.", kind="SubnetPoolQuotaExceeded")

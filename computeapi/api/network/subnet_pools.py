@@ -30,7 +30,7 @@ from computeapi.db.queries.subnet_pools import ADDRESS_SCOPES, SUBNET_POOLS
 from computeapi.endpoint import Call
 
 _LEAST = {4: 8, 6: 64}  # IP version → shortest prefix that is cut where nobody says one
-_BITS = {4: 32, 6: 128}
+BITS = {4: 32, 6: 128}
 _LENGTHS = ("min_prefixlen", "default_prefixlen", "max_prefixlen")
 _COLUMNS = {name: name for name in ("name", "description", "default_quota", "is_default", "shared")}
 
@@ -107,11 +107,11 @@ def _prefixes(given: list[str]) -> list[Block]:
 def _lengths(version: int, values: dict[str, Any]) -> dict[str, int]:
     """The three lengths, each its default where nobody said it. Raises BadRequest."""
     least = values.get("min_prefixlen", _LEAST[version])
-    most = values.get("max_prefixlen", _BITS[version])
+    most = values.get("max_prefixlen", BITS[version])
     default = values.get("default_prefixlen", least)
     for name, length, base, bound, wrong in (
         ("min_prefixlen", least, "max_prefixlen", most, least > most),
-        ("max_prefixlen", most, "ip_version_max", _BITS[version], most > _BITS[version]),
+        ("max_prefixlen", most, "ip_version_max", BITS[version], most > BITS[version]),
         ("default_prefixlen", default, "min_prefixlen", least, default < least),
         ("default_prefixlen", default, "max_prefixlen", most, default > most),
     ):
@@ -135,7 +135,7 @@ def _scope(call: Call, conn: Connection, scope_uuid: str | None, prefixes: list[
     if scope_uuid is None:
         return None
     found = queries.find(conn, ADDRESS_SCOPES, scope_uuid, scope(call))
-    if not statements.lock_scope(conn, found.id):
+    if not statements.lock(conn, ADDRESS_SCOPES, found.id):
         raise ADDRESS_SCOPES.not_found(scope_uuid)
     version = prefixes[0].version
     if version != found.ip_version:
@@ -170,7 +170,7 @@ def change(call: Call) -> dict[str, Any]:
     values = a.read(call, "subnetpool", UPDATE)
     target = call.target
     with call.services.db.write() as conn:
-        statements.lock(conn, target.id)
+        statements.lock(conn, SUBNET_POOLS, target.id)
         target = queries.find(conn, SUBNET_POOLS, target.uuid, None)
         if values.get("is_default") and not target.is_default:
             _check_default(call, conn, target.ip_version)
@@ -220,7 +220,7 @@ def _check_scopes_owner(call: Call, conn: Connection, target: Any) -> None:
 def remove(call: Call) -> None:
     """DELETE /v2.0/subnetpools/{id}. Raises BadRequest (SubnetPoolDeleteError) where subnets were cut from it."""
     with call.services.db.write() as conn:
-        if not statements.delete_pool(conn, call.target.id):
+        if not statements.delete_unused(conn, SUBNET_POOLS, call.target.id):
             raise errors.BadRequest(
                 "Unable to delete subnet pool: Subnet pool has existing allocations.", kind="SubnetPoolDeleteError"
             )

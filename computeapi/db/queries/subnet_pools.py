@@ -52,14 +52,27 @@ SUBNET_POOLS = Kind(
 )
 
 
-def lock(conn: Connection, key: int) -> bool:
-    """Keep a pool until this transaction ends: subnets are cut from it one after the other. False where it is gone."""
-    return conn.execute(select(SubnetPool.id).where(SubnetPool.id == key).with_for_update()).first() is not None
+# What is made of them: while there is any, they stay.
+_MADE_OF = {SubnetPool: Subnet.pool_id, AddressScope: SubnetPool.scope_id}
 
 
-def lock_scope(conn: Connection, key: int) -> bool:
-    """Keep an address scope until this transaction ends. False where it is gone."""
-    return conn.execute(select(AddressScope.id).where(AddressScope.id == key).with_for_update()).first() is not None
+def lock(conn: Connection, kind: Kind, key: int) -> bool:
+    """Keep a pool or a scope until this transaction ends: what is made of it is so one after the other.
+
+    False where it is gone.
+    """
+    model = kind.model
+    return conn.execute(select(model.id).where(model.id == key).with_for_update()).first() is not None
+
+
+def delete_unused(conn: Connection, kind: Kind, key: int) -> bool:
+    """The pool or the scope is gone; False, and nothing done, where a pool has subnets, or a scope has pools."""
+    lock(conn, kind, key)
+    column = _MADE_OF[kind.model]
+    if conn.execute(select(column).where(column == key).limit(1)).first() is not None:
+        return False
+    conn.execute(delete(kind.model).where(kind.model.id == key))
+    return True
 
 
 def default_pool(conn: Connection, ip_version: int) -> str | None:
@@ -110,21 +123,3 @@ def scopes_of(conn: Connection, networks: Select[Any]) -> dict[tuple[int, int], 
         .where(Subnet.network_id.in_(networks))
     )
     return {(row[0], row[1]): row[2] for row in conn.execute(statement)}
-
-
-def delete_pool(conn: Connection, key: int) -> bool:
-    """The pool is gone; False, and nothing done, where subnets were cut from it."""
-    lock(conn, key)
-    if conn.execute(select(Subnet.id).where(Subnet.pool_id == key).limit(1)).first() is not None:
-        return False
-    conn.execute(delete(SubnetPool).where(SubnetPool.id == key))
-    return True
-
-
-def delete_scope(conn: Connection, key: int) -> bool:
-    """The scope is gone; False, and nothing done, where it has pools."""
-    lock_scope(conn, key)
-    if conn.execute(select(SubnetPool.id).where(SubnetPool.scope_id == key).limit(1)).first() is not None:
-        return False
-    conn.execute(delete(AddressScope).where(AddressScope.id == key))
-    return True
