@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from computeapi import errors, lifecycle
 from computeapi.api import parameters as p
 from computeapi.api.compute import remote_interfaces
+from computeapi.api.compute.networks import is_admin
 from computeapi.api.compute.remote_calls import is_remote
 from computeapi.api.compute.servers.loader import load as load_server
 from computeapi.db.queries import addresses, interfaces, network_quotas
@@ -153,7 +154,7 @@ def _new_port(conn: Connection, call: Call, network_id: str | None, fixed_ip: st
         if len(visible) > 1:
             raise errors.BadRequest("Multiple possible networks found, use a Network ID to be more specific.")
         network_id = visible[0][1]
-    network = networks.find(conn, network_id, None if call.allows("context_is_admin") else project_id)
+    network = networks.find(conn, network_id, None if is_admin(call) else project_id)
     if network is None:
         raise errors.NotFound(f"Network {network_id} could not be found.")
     try:
