@@ -248,6 +248,8 @@ def start_live_migration(
     now = _checked(conn, services, context, server, "live_migrate")
     if not scheduler.is_alive(conn, services.settings, str(now.host)):
         raise errors.BadRequest(f"Compute service of {now.host} is unavailable at this time.")
+    if block is False and _is_diskless(conn, now):
+        block = None  # nothing of it is on storage that hosts could share
     if host is not None:
         _check_destination(conn, services, now, host, block)
     try:
@@ -265,7 +267,7 @@ def _check_destination(conn: Connection, services: Services, now: ServerRow, hos
         raise errors.BadRequest(f"Unable to migrate instance ({now.uuid}) to current host ({host}).")
     if not scheduler.is_alive(conn, services.settings, host):
         raise errors.BadRequest(f"Compute service of {host} is unavailable at this time.")
-    if why := _storage(source, found, block, diskless=_is_diskless(conn, now)):
+    if why := _storage(source, found, block):
         raise errors.BadRequest(f"{host} is not on {'shared' if block is False else 'local'} storage: {why}")
 
 
@@ -275,9 +277,9 @@ def _is_diskless(conn: Connection, now: ServerRow) -> bool:
     return not now.image_id and not block_devices.local(conn, now.id)
 
 
-def _storage(source: HostRow, host: HostRow, block: bool | None, *, diskless: bool) -> str | None:
+def _storage(source: HostRow, host: HostRow, block: bool | None) -> str | None:
     shared = source.shares_storage_with(host)
-    if block is False and not shared and not diskless:
+    if block is False and not shared:
         return _NEEDS_SHARED
     return _NEEDS_OWN if block and shared else None
 
@@ -285,10 +287,8 @@ def _storage(source: HostRow, host: HostRow, block: bool | None, *, diskless: bo
 def _live_migrate(
     conn: Connection, desk: Desk, context: Context, now: ServerRow, host: str | None, block: bool | None
 ) -> None:
-    diskless = _is_diskless(conn, now)
-
     def refuse(source: HostRow, other: HostRow) -> str | None:
-        if why := _storage(source, other, block, diskless=diskless):
+        if why := _storage(source, other, block):
             return why
         return None if source.facts.get("uri") and other.facts.get("uri") else "no migration_uri is set"
 
