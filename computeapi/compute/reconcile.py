@@ -116,12 +116,10 @@ def owner_before(db: Database, host: str, driver: Hypervisor) -> str | None:
     with db.read() as conn:
         if conn.execute(select(Host.id).where(Host.name == host)).first():
             return None
-    guests = driver.list_guests()
-    if not guests:
-        return None
+    guests = list(driver.list_guests())
+    theirs = select(Server.host).where(Server.uuid.in_(guests), Server.host.is_not(None), Server.deleted == 0)
     with db.read() as conn:
-        others = conn.execute(select(Server.uuid, Server.host).where(Server.host.is_not(None), Server.deleted == 0))
-        return next((str(row.host) for row in others if row.uuid in guests), None)
+        return conn.execute(theirs.limit(1)).scalar()
 
 
 def one(tools: Tools, uuid: str) -> list[Fix]:
